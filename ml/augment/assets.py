@@ -1,0 +1,83 @@
+"""Recorded noises, room responses and voices, read once and kept in memory.
+
+    bank = NoiseBank.from_folder(Path("../shared/corpus/noise"))
+
+The folder holds `manifest.csv` with the columns `file` and `kind`; kind `rir` is a room response, everything else
+is noise. Voices for babble are given by the caller (`with_voices`): they must come from the training split.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+import numpy as np
+
+from earwitness.waveform import SAMPLE_RATE_HZ, Samples
+from ml.augment.spectrum import TINY_RMS, rms
+
+MANIFEST_NAME = "manifest.csv"
+ROOM_KIND = "rir"
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseBank:
+    """Waveforms of any lengths. Empty parts are allowed: what needs them is then skipped or made synthetically."""
+
+    noises: tuple[Samples, ...] = ()
+    rooms: tuple[Samples, ...] = ()
+    """Room responses; each starts at its direct path and has unit energy there (`ml.augment.rooms`)."""
+    voices: tuple[Samples, ...] = ()
+    """Speech clips to make babble of."""
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "NoiseBank":
+        """Read every sound that the folder's manifest names.
+
+        Raises FileNotFoundError where the manifest or a file is missing, ValueError for a manifest without the
+        needed columns, without rows, or with a file that holds no sound.
+        """
+        manifest = folder / MANIFEST_NAME
+        if not manifest.is_file():
+            raise FileNotFoundError(f"{manifest} is missing: it must list the noise files (columns file, kind)")
+        with manifest.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"file", "kind"} <= set(reader.fieldnames or ()):
+                raise ValueError(f"{manifest} needs the columns file and kind, not {reader.fieldnames}")
+            rows = [(folder / row["file"], row["kind"]) for row in reader]
+        if not rows:
+            raise ValueError(f"{manifest} lists no files")
+        noises: list[Samples] = []
+        rooms: list[Samples] = []
+        for path, kind in rows:
+            sound = read_sound(path)
+            if rms(sound) < TINY_RMS:
+                raise ValueError(f"{path} is silent: remove it from {manifest}")
+            (rooms if kind == ROOM_KIND else noises).append(sound)
+        return cls(tuple(noises), tuple(rooms))
+
+    def with_voices(self, voices: Iterable[Samples]) -> "NoiseBank":
+        """The same bank with speech clips to make babble of; empty and silent ones are left out."""
+        return replace(self, voices=tuple(voice for voice in voices if rms(voice) >= TINY_RMS))
+
+
+def read_sound(path: Path) -> Samples:
+    """A trusted, short sound file as mono float32 at 16 kHz.
+
+    Raises FileNotFoundError, or ValueError where no sound is in it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, though the manifest lists it")
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE_HZ)
+    blocks: list[Samples] = []
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(audio=0):
+                blocks.extend(out.to_ndarray()[0] for out in resampler.resample(frame))
+        blocks.extend(out.to_ndarray()[0] for out in resampler.resample(None))
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path} can't be read as sound: {error}") from error
+    if not blocks:
+        raise ValueError(f"{path} holds no sound")
+    return np.concatenate(blocks).astype(np.float32, copy=False)
