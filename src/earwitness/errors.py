@@ -12,7 +12,8 @@
     `- HostError              this machine: its disk, memory, time
        |- OutputError             a result could not be written
        |- RunTimeoutError         a run exceeded its time limit and was killed
-       `- WorkerCrashError        the worker process died (memory, decoder crash)
+       |- WorkerCrashError        the worker process died (memory, decoder crash)
+       `- ActionPolicyError       the file of recommended actions can't be used
 
 A recording that is readable but can't be judged (silent, no speech, a video without sound) is no error: it is
 an abstention (`earwitness.finding.Abstention`).
@@ -76,3 +77,7 @@ class RunTimeoutError(HostError):
 
 class WorkerCrashError(HostError):
     code = "worker_crash"
+
+
+class ActionPolicyError(HostError):
+    code = "action_policy"

