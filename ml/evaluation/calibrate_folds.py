@@ -1,0 +1,187 @@
+"""Calibration that is fitted and judged out of fold.
+
+    rows = held_out_rows(table, trained_lineages, trained_source_repos)
+    fitted = fit_calibration(table.select(rows), seed=1)
+    fitted.calibration                      # goes into the model spec, fitted on all rows
+    fitted.before, fitted.after             # figures from lines that never saw the clips they judge
+
+A detector is surer of systems that it was trained on: a line fitted on those promises too much about all others.
+So only recordings are used whose source repository, and whose generator's lineage, were not trained on. The
+figures come from cross-validation that leaves out whole source repositories, and drops from each fold's fitting
+part the lineages that also stand in its judging part.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from earwitness.calibration import Calibration
+from ml.evaluation.calibrate import Line, fit_affine, fit_temperature
+from ml.evaluation.calibrate_caps import llr_bounds
+from ml.evaluation.calibrate_thresholds import Outcome, ThresholdGoal, choose_thresholds, outcome_of_verdicts
+from ml.evaluation.metrics_calibration import (
+    brier,
+    cllr,
+    expected_calibration_error,
+    min_cllr,
+    negative_log_likelihood,
+)
+from ml.evaluation.scores import UNKNOWN, BoolArray, EvaluationInputError, FloatArray, ScoreTable
+
+Method = Literal["affine", "temperature"]
+FITS = {"affine": fit_affine, "temperature": fit_temperature}
+
+DEFAULT_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFigures:
+    """Of one set of llrs on one table; probabilities at a prior of 0.5, classes weighed alike."""
+
+    ece_equal_mass: float
+    ece_equal_width: float
+    brier: float
+    nll: float
+    cllr: float
+    min_cllr: float
+    cllr_cal: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutOfFold:
+    """Each clip's llr by a line (and caps) fitted without its source repository and its lineage."""
+
+    llr: FloatArray
+    """(n,), natural log, capped"""
+    fold: NDArray[np.int_]
+    """(n,), in which fold each clip was judged"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedCalibration:
+    calibration: Calibration
+    """Fitted on all rows given."""
+    method: Method
+    temperature: float
+    """1 / slope of the temperature fit, for comparison with the literature"""
+    out_of_fold: OutOfFold
+    before: CalibrationFigures
+    """Of the raw score read as an llr."""
+    after: CalibrationFigures
+    """Out of fold."""
+    after_other_method: CalibrationFigures
+    """Out of fold, by the method not chosen."""
+    bonafide: int
+    spoof: int
+    groups: int
+
+
+def held_out_rows(
+    table: ScoreTable, trained_lineages: Collection[str], trained_source_repos: Collection[str]
+) -> BoolArray:
+    """Mask of rows fit to calibrate on: source not trained on, and for spoof the lineage neither.
+
+    A spoof clip of unknown lineage can't be shown to be new and is left out.
+    """
+    new_source = ~np.isin(table.source_repo, sorted(trained_source_repos))
+    seen_lineage = np.isin(table.lineage, [*sorted(trained_lineages), UNKNOWN, ""])
+    return new_source & ~(table.is_spoof & seen_lineage)
+
+
+def fit_calibration(
+    table: ScoreTable, *, seed: int, method: Method = "affine", folds: int = DEFAULT_FOLDS
+) -> FittedCalibration:
+    """Fit on all of `table` (already held out from training), judge by leave-groups-out cross-validation."""
+    line = FITS[method](table.score, table.is_spoof)
+    llr_min, llr_max = llr_bounds(line.llr(table.score), table.is_spoof)
+    other: Method = "temperature" if method == "affine" else "affine"
+    out_of_fold = calibrate_out_of_fold(table, seed=seed, method=method, folds=folds)
+    other_out_of_fold = calibrate_out_of_fold(table, seed=seed, method=other, folds=folds)
+    return FittedCalibration(
+        calibration=Calibration(line.slope, line.intercept, llr_min, llr_max),
+        method=method,
+        temperature=1.0 / fit_temperature(table.score, table.is_spoof).slope,
+        out_of_fold=out_of_fold,
+        before=calibration_figures(table.score, table.is_spoof),
+        after=calibration_figures(out_of_fold.llr, table.is_spoof),
+        after_other_method=calibration_figures(other_out_of_fold.llr, table.is_spoof),
+        bonafide=int((~table.is_spoof).sum()),
+        spoof=int(table.is_spoof.sum()),
+        groups=len(np.unique(table.source_repo)),
+    )
+
+
+def calibrate_out_of_fold(
+    table: ScoreTable, *, seed: int, method: Method = "affine", folds: int = DEFAULT_FOLDS
+) -> OutOfFold:
+    """Judge every clip by a calibration that saw neither its source repository nor its lineage."""
+    groups = len(np.unique(table.source_repo))
+    if not 2 <= folds <= groups:
+        raise EvaluationInputError(
+            f"{folds} folds need as many source repositories, got {groups}: use fewer folds"
+        )
+    llr = np.zeros(len(table))
+    fold_of = np.zeros(len(table), dtype=np.int_)
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    for fold, (fitting, judging) in enumerate(splitter.split(table.score, table.is_spoof, table.source_repo)):
+        judged_lineages = np.unique(table.lineage[judging][table.is_spoof[judging]])
+        clean = fitting[~(table.is_spoof[fitting] & np.isin(table.lineage[fitting], judged_lineages))]
+        try:
+            calibration = _fitted_on(table.select(clean), method)
+        except EvaluationInputError as e:
+            raise EvaluationInputError(
+                f"fold {fold + 1} of {folds}, of {len(fitting)} clips outside it {len(clean)} share no lineage with "
+                f"it: {e}"
+            ) from e
+        llr[judging] = capped_llr(table.score[judging], calibration)
+        fold_of[judging] = fold
+    return OutOfFold(llr, fold_of)
+
+
+def cross_checked_outcome(out_of_fold: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal) -> Outcome:
+    """What thresholds do to clips that had no say in them: each fold is decided by those of the others."""
+    p_fake = probability(out_of_fold.llr)
+    deepfake = np.zeros(len(p_fake), dtype=np.bool_)
+    authentic = np.zeros(len(p_fake), dtype=np.bool_)
+    for fold in np.unique(out_of_fold.fold):
+        judged = out_of_fold.fold == fold
+        thresholds = choose_thresholds(p_fake[~judged], is_spoof[~judged], goal).thresholds
+        deepfake[judged] = p_fake[judged] >= thresholds.t_high
+        authentic[judged] = p_fake[judged] <= thresholds.t_low
+    return outcome_of_verdicts(deepfake, authentic, is_spoof)
+
+
+def capped_llr(score: FloatArray, calibration: Calibration) -> FloatArray:
+    """`Calibration.llr` of a whole column."""
+    line = Line(calibration.slope, calibration.intercept)
+    return np.clip(line.llr(score), calibration.llr_min, calibration.llr_max)
+
+
+def probability(llr: FloatArray) -> FloatArray:
+    """p_fake at a prior of 0.5: `earwitness.calibration.posterior` of a whole column."""
+    return np.exp(-np.logaddexp(0.0, -llr))
+
+
+def calibration_figures(llr: FloatArray, is_spoof: BoolArray) -> CalibrationFigures:
+    """All calibration figures of one column of llrs."""
+    p_fake = probability(llr)
+    total, least = cllr(llr, is_spoof), min_cllr(llr, is_spoof)
+    return CalibrationFigures(
+        ece_equal_mass=expected_calibration_error(p_fake, is_spoof),
+        ece_equal_width=expected_calibration_error(p_fake, is_spoof, binning="equal_width"),
+        brier=brier(p_fake, is_spoof),
+        nll=negative_log_likelihood(llr, is_spoof),
+        cllr=total,
+        min_cllr=least,
+        cllr_cal=total - least,
+    )
+
+
+def _fitted_on(table: ScoreTable, method: Method) -> Calibration:
+    line = FITS[method](table.score, table.is_spoof)
+    llr_min, llr_max = llr_bounds(line.llr(table.score), table.is_spoof)
+    return Calibration(line.slope, line.intercept, llr_min, llr_max)
