@@ -1,0 +1,39 @@
+"""The architectures that can be trained: one explicit table, one file each.
+
+network, frame_hop = build_network("seresnet", {"channels": [16, 32, 64, 128]})
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml.config import ConfigError, parse
+from ml.models import lcnn, seresnet
+from ml.models.heads import Scores, SpoofNetwork
+
+__all__ = ["ARCHITECTURES", "Architecture", "Scores", "SpoofNetwork", "build_network"]
+
+
+class Architecture(NamedTuple):
+    config: type[Any]
+    build: Callable[[Any], SpoofNetwork]
+    frame_hop_samples: Callable[[Any], int]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "seresnet": Architecture(seresnet.SeResNetConfig, seresnet.build, seresnet.frame_hop_samples),
+    "lcnn": Architecture(lcnn.LcnnConfig, lcnn.build, lcnn.frame_hop_samples),
+}
+
+
+def build_network(architecture: str, model: Mapping[str, Any]) -> tuple[SpoofNetwork, int]:
+    """The untrained network and its frame hop in samples; ConfigError for an unknown name or key."""
+    if architecture not in ARCHITECTURES:
+        raise ConfigError(f"unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}")
+    entry = ARCHITECTURES[architecture]
+    try:
+        config = parse(entry.config, model, "model.")
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
+    return entry.build(config), entry.frame_hop_samples(config)

@@ -1,0 +1,141 @@
+"""An experiment is a TOML file parsed into frozen dataclasses; an unknown key raises.
+
+    experiment = load_experiment(Path("ml/experiments/baseline.toml"))
+    experiment.train.batch_size
+
+Tables of the file are the fields of `Experiment`; `[model]` belongs to the architecture that
+`architecture` names and is parsed into that architecture's own config.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ml.augment import AugmentConfig
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """An experiment file that can't be used; the message names the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which clips, and how they are drawn. Paths are relative to the working directory."""
+
+    manifest: str = "runs/manifests/earcorpus.csv"
+    """Made by `python -m ml.datasets prepare`."""
+    train_split: str = "train"
+    noise_dir: str | None = "../shared/corpus/noise"
+    holdout_share: float = 0.12
+    """Share of source repositories kept out of training, for early stopping, calibration and thresholds."""
+    crop_s_min: float = 1.28
+    crop_s_max: float = 3.04
+    copy_share: float = 0.08
+    """Share of the spoof half of a batch that is copy-synthesis of a bona fide clip of the same batch."""
+    splice_share: float = 0.08
+    """Share of the spoof half of a batch that is bona fide speech with synthetic stretches."""
+    cache_dir: str = "runs/cache"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    max_steps: int = 4000
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 100
+    label_smoothing: float = 0.02
+    frame_loss_weight: float = 0.3
+    ema_decay: float = 0.998
+    frequency_mask_bins: int = 24
+    """Widest band that is blanked in the spectrogram of a training clip; 0 switches it off."""
+    evaluate_every: int = 250
+    patience: int = 8
+    """Evaluations without a better held-out EER after which training stops."""
+    checkpoint_every: int = 100
+    precision: str = "fp32"
+    """`fp32`, or `bf16` for mixed precision (GPUs, and CPUs with AVX-512 BF16)."""
+    threads: int = 2
+    loader_workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"train.precision must be fp32 or bf16, not {self.precision!r}")
+        if self.batch_size < 2 or self.batch_size % 2:
+            raise ConfigError("train.batch_size must be even: half of a batch is bona fide")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    name: str
+    seed: int = 1
+    architecture: str = "seresnet"
+    model: Mapping[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment in a TOML file; `overrides` maps dotted keys (`train.max_steps`) to values.
+
+    Raises ConfigError that names the file and the key.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"can't read the experiment {path}: {error}") from error
+    for dotted, value in (overrides or {}).items():
+        table = tables
+        *parents, key = dotted.split(".")
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[key] = value
+    try:
+        return parse(Experiment, tables)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse(cls: type[T], table: Mapping[str, Any], where: str = "") -> T:
+    """`table` as an instance of the dataclass `cls`, checked key by key and type by type."""
+    hints = get_type_hints(cls)
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]  # T is a dataclass by contract
+    if unknown := table.keys() - known:
+        raise ConfigError(f"unknown key {where}{min(unknown)}; known here: {', '.join(sorted(known))}")
+    values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in table.items()}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where or 'experiment'}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:  # one return a kind of type
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} must be a table")
+        return parse(hint, value, f"{where}.")
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return None if value is None else _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} must be a list")
+        element_types = [args[0]] * len(value) if args[-1] is Ellipsis else args
+        if len(element_types) != len(value):
+            raise ConfigError(f"{where} must hold {len(element_types)} values")
+        return tuple(
+            _convert(t, v, f"{where}[{i}]") for i, (t, v) in enumerate(zip(element_types, value, strict=True))
+        )
+    if origin is not None or hint is Any:  # Mapping[str, Any]: parsed by its owner
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where} must be of type {hint.__name__}, not {value!r}")
+    return value

@@ -1,0 +1,128 @@
+"""From a trained network to an ONNX graph, front-end included, and the checks that it must pass.
+
+    path = export_graph(network, Path("runs/baseline/model.onnx"))
+    check_parity(network, path, waveforms)
+
+Nothing here writes into `models/audio`: that is `ml.export.promote`'s, after all gates passed.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, shape_inference
+
+from earwitness.waveform import sample_count
+from ml.models.heads import SpoofNetwork
+
+INPUT = "waveform"
+OUTPUTS = ("score", "frame_scores", "embedding")
+OPSET = 18
+PARITY_TOLERANCE = 1e-4
+"""Largest difference between PyTorch and ONNX Runtime, absolute, on outputs of order 1 to 10."""
+MIN_WINDOW_S = 0.5
+TRACE_SHAPE = (2, sample_count(2.0))
+
+
+class ExportError(RuntimeError):
+    """The graph can't be shipped; the message says which gate it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    batches: int
+    largest_difference: float
+
+
+def export_graph(network: SpoofNetwork, path: Path) -> Path:
+    """Write `network` as ONNX with a dynamic batch and length. Raises ExportError where a gate fails."""
+    network.eval()
+    example = torch.zeros(TRACE_SHAPE)
+    example[:, 0] = 1.0  # not all silence, so that the trace takes the ordinary path
+    partial = path.with_suffix(".part.onnx")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=(
+                {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples", min=sample_count(MIN_WINDOW_S))},
+            ),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("the exporter returned no program")
+    model = program.model_proto
+    check_graph(model)
+    onnx.save_model(model, partial)
+    partial.replace(path)
+    return path
+
+
+def check_graph(model: ModelProto) -> None:
+    """Dynamic batch and length, the three outputs, and no operator that ONNX Runtime lacks; else ExportError."""
+    onnx.checker.check_model(model, full_check=True)
+    inferred = shape_inference.infer_shapes(model)
+    names = [value.name for value in inferred.graph.output]
+    if [value.name for value in inferred.graph.input] != [INPUT] or tuple(names) != OUTPUTS:
+        raise ExportError(f"the graph must take {INPUT} and give {', '.join(OUTPUTS)}, not {', '.join(names)}")
+    waveform = shape_of(inferred.graph.input[0])
+    if len(waveform) != 2 or any(isinstance(dim, int) for dim in waveform):
+        raise ExportError(f"the input's shape is static ({waveform}): batch and length must both be dynamic")
+    for output, dynamic in zip(inferred.graph.output, ((0,), (0, 1), (0,)), strict=True):
+        shape = shape_of(output)
+        if any(isinstance(shape[axis], int) for axis in dynamic):
+            raise ExportError(f"the shape of output {output.name} is static: {shape}")
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        raise ExportError(f"ONNX Runtime can't run this graph: {error}") from error
+
+
+def shape_of(value: onnx.ValueInfoProto) -> list[str | int]:
+    """A graph value's shape; a text is a dynamic dimension."""
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_param or "dynamic" if not dim.HasField("dim_value") else dim.dim_value for dim in dims]
+
+
+def check_parity(network: SpoofNetwork, path: Path, batches: Sequence[NDArray[np.float32]]) -> Parity:
+    """Run every batch, each (batch, samples), through both. Raises ExportError beyond `PARITY_TOLERANCE`."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    network.eval()
+    largest = 0.0
+    for batch in batches:
+        with torch.no_grad():
+            expected = network(torch.from_numpy(batch))
+        actual = session.run(list(OUTPUTS), {INPUT: batch})
+        for name, ours, theirs in zip(OUTPUTS, expected, actual, strict=True):
+            if tuple(ours.shape) != theirs.shape:
+                raise ExportError(
+                    f"{name} has shape {theirs.shape} in ONNX Runtime, {tuple(ours.shape)} in PyTorch"
+                )
+            difference = float(np.abs(ours.numpy() - theirs).max())
+            if not difference <= PARITY_TOLERANCE:  # also catches NaN
+                raise ExportError(
+                    f"{name} differs by {difference:.2e} between PyTorch and ONNX Runtime "
+                    f"(allowed: {PARITY_TOLERANCE:.0e}) for a batch of shape {batch.shape}"
+                )
+            largest = max(largest, difference)
+    return Parity(len(batches), largest)
+
+
+def random_batches(
+    seed: int, sizes: Sequence[tuple[int, float]] = ((1, 0.5), (3, 1.5), (2, 4.0), (8, 2.72))
+) -> list[NDArray[np.float32]]:
+    """Noise at speech level in several (batch, seconds) shapes: the shapes are what is tested."""
+    rng = np.random.default_rng(seed)
+    return [(0.05 * rng.standard_normal((batch, sample_count(s)))).astype(np.float32) for batch, s in sizes]

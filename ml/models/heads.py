@@ -1,0 +1,71 @@
+"""What every architecture ends in: scores of frames, one embedding, one score.
+
+A backbone turns a spectrogram into (batch, channels, frames); this head gives the graph's three outputs.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Scores(NamedTuple):
+    score: Tensor
+    """(batch,): raw logit of the whole window, higher = more likely spoof."""
+    frame_scores: Tensor
+    """(batch, frames): raw logit of each frame."""
+    embedding: Tensor
+    """(batch, dim)"""
+
+
+class AttentiveHead(nn.Module):
+    """Attentive statistics pooling (Okabe et al., 2018) over time, then one linear score."""
+
+    def __init__(self, channels: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.frame_score = nn.Conv1d(channels, 1, 1)
+        self.attention = nn.Sequential(
+            nn.Conv1d(channels, channels // 2, 1), nn.Tanh(), nn.Conv1d(channels // 2, 1, 1)
+        )
+        self.project = nn.Sequential(nn.Linear(2 * channels, embedding), nn.BatchNorm1d(embedding), nn.ReLU())
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(embedding, 1)
+
+    def forward(self, features: Tensor) -> Scores:
+        weights = torch.softmax(self.attention(features), dim=-1)
+        mean = (features * weights).sum(-1)
+        variance = (features.square() * weights).sum(-1) - mean.square()
+        pooled = torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
+        embedding = self.project(pooled)
+        score = self.score(self.dropout(embedding)).squeeze(1)
+        return Scores(score, self.frame_score(features).squeeze(1), embedding)
+
+
+class FrequencyPool(nn.Module):
+    """(batch, channels, bins, frames) to (batch, out, frames): mean and maximum over frequency, mixed."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(nn.Conv1d(2 * channels, out, 1, bias=False), nn.BatchNorm1d(out), nn.ReLU())
+
+    def forward(self, features: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(torch.cat([features.mean(2), features.amax(2)], dim=1))
+        return mixed
+
+
+class SpoofNetwork(nn.Module):
+    """Front-end, backbone and head in one graph: (batch, samples) to `Scores`."""
+
+    def __init__(self, frontend: nn.Module, backbone: nn.Module, head: AttentiveHead) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, waveforms: Tensor) -> Scores:
+        return self.from_spectrogram(self.frontend(waveforms))
+
+    def from_spectrogram(self, spectrogram: Tensor) -> Scores:
+        """The part behind the front-end: training masks spectrograms between the two."""
+        scores: Scores = self.head(self.backbone(spectrogram))
+        return scores

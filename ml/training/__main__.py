@@ -1,0 +1,56 @@
+"""`python -m ml.training --config FILE`: train, or go on with, an experiment.
+
+Exit codes: 0 done, 2 the experiment or the data can't be used.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ml.config import ConfigError, load_experiment
+from ml.datasets.errors import DatasetError
+from ml.training.train import train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ml.training", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the experiment, a TOML file")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME-seedSEED)")
+    parser.add_argument("--seed", type=int, help="instead of the experiment's")
+    parser.add_argument("--max_steps", "--max-steps", type=int, help="instead of the experiment's")
+    parser.add_argument("--manifest", help="instead of the experiment's")
+    parser.add_argument("--fresh", action="store_true", help="start anew where a checkpoint exists")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args(arguments)
+    overrides: dict[str, Any] = {
+        key: value
+        for key, value in (
+            ("seed", options.seed),
+            ("train.max_steps", options.max_steps),
+            ("data.manifest", options.manifest),
+        )
+        if value is not None
+    }
+    try:
+        experiment = load_experiment(options.config, overrides)
+        out = options.out or Path("runs") / f"{experiment.name}-seed{experiment.seed}"
+        result = train(experiment, out, resume=not options.fresh, quiet=options.quiet)
+    except (ConfigError, DatasetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(asdict(result), default=str))
+    else:
+        why = "held-out EER stopped falling" if result.stopped_early else "all steps done"
+        print(
+            f"{result.steps} steps ({why}); best held-out EER {result.best_eer:.2%}; weights in {result.best_path}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Batches as a pure function of the seed and the step: `factory(step)` is the same whenever it is called.
+
+That makes a run repeatable and a resumed run equal to one that was never interrupted: there is no sampler state
+to save. Half of each batch is bona fide; some of the spoof half is made from it, by copy-synthesis or splicing,
+with the same channel as its source, so that only the synthesis tells the two apart.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from earwitness.canonical import canonicalise
+from earwitness.waveform import Samples, sample_count, seconds
+from ml.augment import METHODS, NoiseBank, SpliceConfig, augment, copy_synthesise, splice
+from ml.config import Experiment
+from ml.datasets.manifest import Kind, Label
+from ml.training.sampling import draw_weights
+from ml.training.store import WaveformStore
+
+OWN_COPY_SHARE = 0.5  # of the splices: the same voice goes on, only the synthesis changes
+BABBLE_VOICES = 64  # enough that seven of them rarely say the same; 11 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    waveforms: Tensor
+    """(batch, samples) float32, canonical"""
+    labels: Tensor
+    """(batch,) float32: 1 is spoof"""
+    frame_labels: Tensor
+    """(batch, frames) float32; NaN where it is not known which frames are synthetic"""
+
+
+class BatchFactory(Dataset[Batch]):
+    """Item i is the batch of step i. Picklable, so that loader workers can hold it."""
+
+    def __init__(
+        self, experiment: Experiment, store: WaveformStore, bank: NoiseBank, frame_hop_samples: int
+    ) -> None:
+        self.experiment = experiment
+        self.store = store
+        self.bank = bank
+        self.frame_hop_samples = frame_hop_samples
+        self.splicing = SpliceConfig(frame_hop_s=seconds(frame_hop_samples))
+        weights = draw_weights(store.clips)
+        is_spoof = np.array([clip.label == Label.SPOOF for clip in store.clips])
+        self.bonafide, self.spoof = np.flatnonzero(~is_spoof), np.flatnonzero(is_spoof)
+        if not (self.bonafide.size and self.spoof.size):
+            raise ValueError("training needs clips of both classes")
+        self.bonafide_weights, self.spoof_weights = weights[self.bonafide], weights[self.spoof]
+
+    def __len__(self) -> int:
+        return self.experiment.train.max_steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.experiment.seed, step])
+        data = self.experiment.data
+        half = self.experiment.train.batch_size // 2
+        # A whole number of frames, so that every architecture has one frame score a label.
+        frames = max(
+            1, round(sample_count(rng.uniform(data.crop_s_min, data.crop_s_max)) / self.frame_hop_samples)
+        )
+        length = frames * self.frame_hop_samples
+        human = [self._crop(i, length, rng) for i in rng.choice(self.bonafide, half, p=self.bonafide_weights)]
+        channel_seeds = rng.integers(2**63, size=2 * half)
+        waveforms = [self._channel(x, int(seed)) for x, seed in zip(human, channel_seeds[:half], strict=True)]
+        frame_labels = [np.zeros(frames, np.float32)] * half
+        for position, draw in enumerate(rng.random(half)):
+            seed = int(channel_seeds[half + position])
+            if draw < data.copy_share:
+                fake, labels = self._copy(human[position], rng), np.ones(frames, np.float32)
+                seed = int(channel_seeds[position])  # the channel of its source
+            elif draw < data.copy_share + data.splice_share:
+                own = rng.random() < OWN_COPY_SHARE
+                donor = self._copy(human[position], rng) if own else self._draw_spoof(length, rng)[0]
+                fake, spliced = splice(human[position], donor, rng, self.splicing)
+                labels = spliced.astype(np.float32)
+                seed = int(channel_seeds[position])
+            else:
+                fake, kind = self._draw_spoof(length, rng)
+                labels = np.full(frames, np.nan if kind is Kind.EDIT else 1.0, np.float32)
+            waveforms.append(self._channel(fake, seed))
+            frame_labels.append(labels)
+        return Batch(
+            waveforms=torch.from_numpy(np.stack(waveforms)),
+            labels=torch.cat([torch.zeros(half), torch.ones(half)]),
+            frame_labels=torch.from_numpy(np.stack(frame_labels)),
+        )
+
+    @staticmethod
+    def _copy(samples: Samples, rng: np.random.Generator) -> Samples:
+        return copy_synthesise(samples, rng, str(rng.choice(list(METHODS))))
+
+    def _draw_spoof(self, length: int, rng: np.random.Generator) -> tuple[Samples, Kind]:
+        index = int(rng.choice(self.spoof, p=self.spoof_weights))
+        return self._crop(index, length, rng), self.store.clips[index].kind
+
+    def _crop(self, index: int, length: int, rng: np.random.Generator) -> Samples:
+        waveform = self.store.waveform(int(index))
+        if waveform.size < length:  # repeated, not padded: silence at the edge would tell its length
+            waveform = np.tile(waveform, -(-length // waveform.size))
+        start = int(rng.integers(waveform.size - length + 1))
+        return waveform[start : start + length]
+
+    def _channel(self, samples: Samples, seed: int) -> Samples:
+        rng = np.random.default_rng(seed)
+        return canonicalise(augment(samples, rng, self.experiment.augment, self.bank)).samples
+
+
+def load_bank(noise_dir: str | None, store: WaveformStore) -> NoiseBank:
+    """The noises of a folder (none where it is None) and, for babble, bona fide voices of the training part."""
+    bank = NoiseBank.from_folder(Path(noise_dir)) if noise_dir else NoiseBank()
+    human = [i for i, clip in enumerate(store.clips) if clip.label == Label.BONAFIDE]
+    stride = max(1, len(human) // BABBLE_VOICES)
+    return bank.with_voices(store.waveform(i) for i in human[::stride][:BABBLE_VOICES])

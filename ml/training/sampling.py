@@ -1,0 +1,89 @@
+"""Which clips are trained on, and how often each is drawn.
+
+A voice, a room or a data set must not tell the classes apart. Weights are therefore set so that within each
+source set that has both classes each is drawn equally often, and so that no system, speaker or source set
+drowns the others (square-root balancing). Held-out clips come from source repositories, and spoof ones from
+systems, that training never sees.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.datasets.manifest import UNKNOWN, Clip, Label
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    train: tuple[int, ...]
+    heldout: tuple[int, ...]
+    dropped: tuple[int, ...]
+    """Spoof clips of held-out repositories by systems that training has.
+
+    All three hold indices into the clips that were split.
+    """
+
+
+def hold_out(clips: Sequence[Clip], share: float, seed: int) -> Split:
+    """Set whole source repositories aside until `share` of each class is held out.
+
+    Held-out spoof clips of a lineage that training also has are dropped, so that figures on
+    the held-out part speak of systems that were never heard.
+    """
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"holdout_share must lie between 0 and 1, not {share}")
+    by_repo: dict[str, list[int]] = defaultdict(list)
+    for i, clip in enumerate(clips):
+        by_repo[clip.source_repo].append(i)
+    repos = sorted(by_repo)
+    np.random.default_rng([seed, 0x5E7]).shuffle(repos)
+    wanted = {label: share * count for label, count in Counter(c.label for c in clips).items()}
+    held_count: Counter[str] = Counter()
+    held_repos: set[str] = set()
+    for repo in repos:
+        counts = Counter(clips[i].label for i in by_repo[repo])
+        # A repository is taken only while it fits: one large one must not eat the share of a class.
+        if all(held_count[label] + n <= 1.2 * wanted[label] for label, n in counts.items()):
+            held_repos.add(repo)
+            held_count.update(counts)
+        if all(held_count[label] >= 0.9 * target for label, target in wanted.items()):
+            break
+    train = [i for i, clip in enumerate(clips) if clip.source_repo not in held_repos]
+    lineages = {clips[i].lineage for i in train if clips[i].label == Label.SPOOF} - {UNKNOWN}
+    heldout = [
+        i
+        for i, clip in enumerate(clips)
+        if clip.source_repo in held_repos and not (clip.label == Label.SPOOF and clip.lineage in lineages)
+    ]
+    if len({clips[i].label for i in train}) < 2 or len({clips[i].label for i in heldout}) < 2:
+        raise ValueError(
+            "train and held-out part both need both classes: too few source repositories for this share"
+        )
+    dropped = set(range(len(clips))) - set(train) - set(heldout)
+    return Split(tuple(train), tuple(heldout), tuple(sorted(dropped)))
+
+
+def draw_weights(clips: Sequence[Clip]) -> NDArray[np.float64]:
+    """(clips,): probability of each clip within its class; each class that occurs sums to 1.
+
+    A source set weighs the square root of its size, counted over both classes and so alike in both. Within it
+    a speaker (bona fide) or a lineage (spoof) weighs the square root of its clips.
+    """
+    weights = np.zeros(len(clips))
+    set_size = Counter(clip.source_set for clip in clips)
+    for label in Label:
+        members = [i for i, clip in enumerate(clips) if clip.label == label]
+        groups = {i: clips[i].lineage if label is Label.SPOOF else clips[i].speaker for i in members}
+        group_size = Counter((clips[i].source_set, groups[i]) for i in members)
+        in_set: defaultdict[str, float] = defaultdict(float)
+        for i in members:
+            weights[i] = group_size[(clips[i].source_set, groups[i])] ** -0.5
+            in_set[clips[i].source_set] += weights[i]
+        for i in members:
+            weights[i] *= set_size[clips[i].source_set] ** 0.5 / in_set[clips[i].source_set]
+        if members:
+            weights[members] /= weights[members].sum()
+    return weights

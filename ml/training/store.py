@@ -1,0 +1,88 @@
+"""Decoded clips in one memory-mapped file, so that a training step reads sound and decodes nothing.
+
+    store = WaveformStore.open_or_build(clips, Path("runs/cache"))
+    store.waveform(3)       # float32, mono, 16 kHz
+
+Held as 16-bit integers: 1 hour is 115 MB. The cache is named by what is in it; another list of clips makes
+another file.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from earwitness.errors import InputError
+from earwitness.media import read_waveform
+from earwitness.waveform import Samples
+from ml.datasets.manifest import Clip
+
+CACHE_VERSION = 1
+INT16_FULL_SCALE = 32767.0
+MIN_SAMPLES = 8_000  # half a second: nothing shorter is trained or evaluated on
+
+
+@dataclass(frozen=True, slots=True)
+class WaveformStore:
+    clips: tuple[Clip, ...]
+    """Those that could be read."""
+    skipped: tuple[str, ...]
+    """A line for each that could not."""
+    offsets: NDArray[np.int64]
+    """(clips + 1,)"""
+    samples: NDArray[np.int16]
+
+    def waveform(self, index: int) -> Samples:
+        start, stop = self.offsets[index], self.offsets[index + 1]
+        return self.samples[start:stop].astype(np.float32) / np.float32(INT16_FULL_SCALE)
+
+    @staticmethod
+    def open_or_build(clips: Sequence[Clip], cache_dir: Path) -> "WaveformStore":
+        """The store of `clips`, decoded now unless an earlier call did it. An unreadable clip is skipped."""
+        key = hashlib.sha256(f"{CACHE_VERSION}".encode())
+        for clip in clips:
+            key.update(f"{clip.path}\n".encode())
+        stem = cache_dir / key.hexdigest()[:16]
+        index_path, data_path = stem.with_suffix(".json"), stem.with_suffix(".pcm")
+        if not index_path.exists():
+            _build(clips, index_path, data_path)
+        index = json.loads(index_path.read_text(encoding="utf-8"))
+        data = (
+            np.memmap(data_path, dtype=np.int16, mode="r") if data_path.stat().st_size else np.zeros(0, np.int16)
+        )
+        return WaveformStore(
+            clips=tuple(clips[i] for i in index["kept"]),
+            skipped=tuple(index["skipped"]),
+            offsets=np.asarray(index["offsets"], dtype=np.int64),
+            samples=data,
+        )
+
+
+def _build(clips: Sequence[Clip], index_path: Path, data_path: Path) -> None:
+    index_path.parent.mkdir(parents=True, exist_ok=True)
+    kept, skipped, offsets = [], [], [0]
+    partial = data_path.with_suffix(f".{os.getpid()}.part")
+    with partial.open("wb") as file:
+        for i, clip in enumerate(tqdm(clips, desc="decode", unit="clip", mininterval=2.0)):
+            try:
+                waveform, _ = read_waveform(Path(clip.path))
+            except InputError as error:
+                skipped.append(f"{clip.path}: {error}")
+                continue
+            if waveform.size < MIN_SAMPLES:
+                skipped.append(f"{clip.path}: only {waveform.size} samples")
+                continue
+            pcm = np.round(np.clip(waveform, -1.0, 1.0) * INT16_FULL_SCALE).astype(np.int16)
+            file.write(pcm.tobytes())
+            kept.append(i)
+            offsets.append(offsets[-1] + pcm.size)
+    partial.replace(data_path)
+    index_part = index_path.with_suffix(f".{os.getpid()}.part")
+    index_part.write_text(json.dumps({"kept": kept, "skipped": skipped, "offsets": offsets}), encoding="utf-8")
+    index_part.replace(index_path)

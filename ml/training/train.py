@@ -1,0 +1,266 @@
+"""The training loop: steps, held-out evaluations, early stopping, checkpoints; resumes where it was stopped.
+
+    result = train(load_experiment(Path("ml/experiments/baseline.toml")), Path("runs/baseline"))
+
+On several GPUs or hosts start it with torchrun: each process then takes its own batches and PyTorch's
+DistributedDataParallel averages the gradients.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ml.config import Experiment, TrainConfig
+from ml.datasets.manifest import manifest_sha256, read_manifest
+from ml.evaluation.metrics import equal_error_rate
+from ml.models import Scores, SpoofNetwork, build_network
+from ml.provenance import git_revision, library_versions, machine, seed_everything
+from ml.training.average import WeightAverage
+from ml.training.batches import Batch, BatchFactory, load_bank
+from ml.training.checkpoint import Checkpoint, load, save
+from ml.training.inference import heldout_scores
+from ml.training.sampling import Split, hold_out
+from ml.training.store import WaveformStore
+
+CHECKPOINT_NAME = "last.pt"
+BEST_NAME = "best.pt"
+GRADIENT_NORM_MAX = 5.0  # far above the usual norm of about 1: stops a single bad batch, not learning
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    steps: int
+    best_eer: float
+    best_path: Path
+    stopped_early: bool
+
+
+def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: bool = False) -> TrainResult:
+    """Train until `max_steps` or until the held-out EER no longer falls.
+
+    Leaves `best.pt`, `last.pt`, `config.json` and `history.jsonl` in `run_dir`. With `resume` it goes on from
+    `last.pt` where there is one.
+    """
+    settings = experiment.train
+    seed_everything(experiment.seed, settings.threads)
+    with _process_group() as (rank, world):
+        device = _device(rank)
+        clips = [
+            c for c in read_manifest(Path(experiment.data.manifest)) if c.split == experiment.data.train_split
+        ]
+        split = hold_out(clips, experiment.data.holdout_share, experiment.seed)
+        cache = Path(experiment.data.cache_dir)
+        store = WaveformStore.open_or_build([clips[i] for i in split.train], cache)
+        heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
+        network, frame_hop = build_network(experiment.architecture, experiment.model)
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
+        factory = BatchFactory(experiment, store, load_bank(experiment.data.noise_dir, store), frame_hop)
+        state = _State(experiment, network, settings, run_dir, _provenance(experiment, split, store, heldout))
+        if resume and (run_dir / CHECKPOINT_NAME).exists():
+            state.restore(load(run_dir / CHECKPOINT_NAME))
+        elif rank == 0:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            (run_dir / "config.json").write_text(json.dumps(asdict(experiment), indent=1, default=str) + "\n")
+        wrapped = DistributedDataParallel(_Trainable(network)) if world > 1 else _Trainable(network)
+        mine = range(state.step * world + rank, settings.max_steps * world, world)
+        loader = DataLoader(
+            factory, batch_size=None, sampler=mine, num_workers=settings.loader_workers, collate_fn=_as_is
+        )
+        bar = tqdm(
+            loader, total=settings.max_steps, initial=state.step, disable=quiet or rank > 0, mininterval=5.0
+        )
+        stopped_early = False
+        for batch in bar:
+            loss = state.update(wrapped, batch, device)
+            bar.set_postfix(loss=f"{loss:.3f}", eer=f"{state.best_eer:.4f}", refresh=False)
+            last = state.step == settings.max_steps
+            if last or state.step % settings.evaluate_every == 0:
+                if rank == 0:
+                    state.evaluate(heldout)
+                stopped_early = _agree(state.evaluations_since_best >= settings.patience, device, world)
+            if rank == 0 and (last or stopped_early or state.step % settings.checkpoint_every == 0):
+                save(state.checkpoint(), run_dir / CHECKPOINT_NAME)
+            if stopped_early:
+                break
+        return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early)
+
+
+class _Trainable(nn.Module):
+    """The network with the masking of training between front-end and backbone, as one module for DDP."""
+
+    def __init__(self, network: SpoofNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, waveforms: Tensor, mask_bins: int, autocast: bool) -> Scores:
+        spectrogram = self.network.frontend(waveforms)  # in float32: the logarithm needs the range
+        if mask_bins:
+            spectrogram = mask_frequency(spectrogram, mask_bins)
+        with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=autocast):
+            scores = self.network.from_spectrogram(spectrogram)
+        return Scores(*(part.float() for part in scores))
+
+
+def mask_frequency(spectrogram: Tensor, widest: int) -> Tensor:
+    """Blank one random band of at most `widest` bins in each (batch, 1, bins, frames) spectrogram (Park, 2019)."""
+    batch, _, bins, _ = spectrogram.shape
+    width = torch.rand(batch, 1, device=spectrogram.device) * widest
+    start = torch.rand(batch, 1, device=spectrogram.device) * (bins - width)
+    index = torch.arange(bins, device=spectrogram.device)
+    inside = (index >= start) & (index < start + width)
+    return spectrogram.masked_fill(inside[:, None, :, None], 0.0)  # 0 is the mean of every normalised bin
+
+
+def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
+    """Cross-entropy of the window's score, plus that of the frames whose label is known."""
+    smooth = settings.label_smoothing
+    loss = F.binary_cross_entropy_with_logits(scores.score, batch.labels * (1 - 2 * smooth) + smooth)
+    known = ~torch.isnan(batch.frame_labels)
+    frame_loss = F.binary_cross_entropy_with_logits(scores.frame_scores[known], batch.frame_labels[known])
+    return loss + settings.frame_loss_weight * frame_loss
+
+
+class _State:
+    """What changes from step to step, and how it is saved."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        network: SpoofNetwork,
+        settings: TrainConfig,
+        run_dir: Path,
+        provenance: dict[str, object],
+    ) -> None:
+        self.experiment, self.settings, self.run_dir, self.provenance = experiment, settings, run_dir, provenance
+        self.network = network
+        self.average = WeightAverage(network, settings.ema_decay)
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.step = 0
+        self.best_eer = math.inf
+        self.evaluations_since_best = 0
+        self.history: list[dict[str, float]] = []
+
+    def update(self, trainable: nn.Module, batch: Batch, device: torch.device) -> float:
+        """One optimiser step; the loss."""
+        # Seeded by the step: a resumed run draws the same masks and dropout as one that never stopped.
+        torch.manual_seed(self.experiment.seed * 1_000_003 + self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.settings, self.step)
+        self.network.train()
+        on_device = Batch(*(part.to(device) for part in (batch.waveforms, batch.labels, batch.frame_labels)))
+        scores = trainable(
+            on_device.waveforms, self.settings.frequency_mask_bins, self.settings.precision == "bf16"
+        )
+        loss = batch_loss(scores, on_device, self.settings)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it unannotated
+        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM_MAX)
+        self.optimiser.step()
+        self.step += 1
+        self.average.update(self.network, self.step)
+        return float(loss.detach())
+
+    def evaluate(self, heldout: WaveformStore) -> None:
+        scores, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")
+        eer, _ = equal_error_rate(scores.astype(np.float64), is_spoof)
+        self.history.append({"step": float(self.step), "heldout_eer": eer})
+        with (self.run_dir / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self.history[-1]) + "\n")
+        if eer < self.best_eer:
+            self.best_eer, self.evaluations_since_best = eer, 0
+            save(self.checkpoint(), self.run_dir / BEST_NAME)
+        else:
+            self.evaluations_since_best += 1
+
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            experiment=self.experiment,
+            step=self.step,
+            weights=self.network.state_dict(),
+            averaged_weights=self.average.network.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            best_eer=self.best_eer,
+            evaluations_since_best=self.evaluations_since_best,
+            provenance=self.provenance,
+            history=tuple(self.history),
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        self.network.load_state_dict(checkpoint.weights)
+        self.average.network.load_state_dict(checkpoint.averaged_weights)
+        self.optimiser.load_state_dict(checkpoint.optimiser)
+        self.step, self.best_eer = checkpoint.step, checkpoint.best_eer
+        self.evaluations_since_best = checkpoint.evaluations_since_best
+        self.history = list(checkpoint.history)
+
+
+def learning_rate(settings: TrainConfig, step: int) -> float:
+    """Linear warm-up, then half a cosine down to zero at `max_steps`."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps) / max(1, settings.max_steps - settings.warmup_steps)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _provenance(
+    experiment: Experiment, split: Split, store: WaveformStore, heldout: WaveformStore
+) -> dict[str, object]:
+    return {
+        "git_revision": git_revision(),
+        "libraries": library_versions(),
+        "machine": machine(),
+        "manifest_sha256": manifest_sha256(Path(experiment.data.manifest)),
+        "train_clips": len(store.clips),
+        "heldout_clips": len(heldout.clips),
+        "skipped": [*store.skipped, *heldout.skipped],
+        "heldout_repositories": sorted({clip.source_repo for clip in heldout.clips}),
+        "dropped_clips": len(split.dropped),
+    }
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _device(rank: int) -> torch.device:
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank)))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
+
+
+@contextmanager
+def _process_group() -> Iterator[tuple[int, int]]:
+    """(rank, world size): torchrun's where it started this process, else (0, 1)."""
+    if "WORLD_SIZE" not in os.environ:
+        yield 0, 1
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_rank(), distributed.get_world_size()
+    finally:
+        distributed.destroy_process_group()
+
+
+def _agree(stop: bool, device: torch.device, world: int) -> bool:
+    """Rank 0's decision, known to every process."""
+    if world == 1:
+        return stop
+    flag = torch.tensor([float(stop)], device=device)
+    distributed.broadcast(flag, src=0)
+    return bool(flag.item())
