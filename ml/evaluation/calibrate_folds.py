@@ -1,8 +1,8 @@
 """Calibration that is fitted and judged out of fold.
 
-    rows = held_out_rows(table, trained_lineages, trained_source_repos)
-    fitted = fit_calibration(table.select(rows), seed=1)
-    fitted.calibration                      # goes into the model spec, fitted on all rows
+    new = held_out_rows(table, trained_lineages, trained_source_repos)
+    fitted = fit_calibration(table, new & (table.condition == CLEAN), seed=1)
+    fitted.calibration                      # goes into the model spec, fitted on all of those rows
     fitted.before, fitted.after             # figures from lines that never saw the clips they judge
 
 A detector is surer of systems that it was trained on: a line fitted on those promises too much about all others.
@@ -64,7 +64,7 @@ class OutOfFold:
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedCalibration:
     calibration: Calibration
-    """Fitted on all rows given."""
+    """Fitted on all rows that may be fitted on."""
     method: Method
     temperature: float
     """1 / slope of the temperature fit, for comparison with the literature"""
@@ -72,7 +72,7 @@ class FittedCalibration:
     before: CalibrationFigures
     """Of the raw score read as an llr."""
     after: CalibrationFigures
-    """Out of fold."""
+    """Out of fold, of the rows that may be fitted on."""
     after_other_method: CalibrationFigures
     """Out of fold, by the method not chosen."""
     bonafide: int
@@ -93,30 +93,38 @@ def held_out_rows(
 
 
 def fit_calibration(
-    table: ScoreTable, *, seed: int, method: Method = "affine", folds: int = DEFAULT_FOLDS
+    table: ScoreTable,
+    may_fit: BoolArray | None = None,
+    *,
+    seed: int,
+    method: Method = "affine",
+    folds: int = DEFAULT_FOLDS,
 ) -> FittedCalibration:
-    """Fit on all of `table` (already held out from training), judge by leave-groups-out cross-validation."""
-    line = FITS[method](table.score, table.is_spoof)
-    llr_min, llr_max = llr_bounds(line.llr(table.score), table.is_spoof)
+    """Fit on the rows of `may_fit` (all where None; see `held_out_rows`), judge them by cross-validation.
+
+    All rows of the table get an out-of-fold llr, those that may not be fitted on too.
+    """
+    usable = np.ones(len(table), dtype=np.bool_) if may_fit is None else may_fit
+    fitting = table.select(usable)
     other: Method = "temperature" if method == "affine" else "affine"
-    out_of_fold = calibrate_out_of_fold(table, seed=seed, method=method, folds=folds)
-    other_out_of_fold = calibrate_out_of_fold(table, seed=seed, method=other, folds=folds)
+    out_of_fold = calibrate_out_of_fold(table, usable, seed=seed, method=method, folds=folds)
+    other_out_of_fold = calibrate_out_of_fold(table, usable, seed=seed, method=other, folds=folds)
     return FittedCalibration(
-        calibration=Calibration(line.slope, line.intercept, llr_min, llr_max),
+        calibration=_fitted_on(fitting, method),
         method=method,
-        temperature=1.0 / fit_temperature(table.score, table.is_spoof).slope,
+        temperature=1.0 / fit_temperature(fitting.score, fitting.is_spoof).slope,
         out_of_fold=out_of_fold,
-        before=calibration_figures(table.score, table.is_spoof),
-        after=calibration_figures(out_of_fold.llr, table.is_spoof),
-        after_other_method=calibration_figures(other_out_of_fold.llr, table.is_spoof),
-        bonafide=int((~table.is_spoof).sum()),
-        spoof=int(table.is_spoof.sum()),
-        groups=len(np.unique(table.source_repo)),
+        before=calibration_figures(fitting.score, fitting.is_spoof),
+        after=calibration_figures(out_of_fold.llr[usable], fitting.is_spoof),
+        after_other_method=calibration_figures(other_out_of_fold.llr[usable], fitting.is_spoof),
+        bonafide=int((~fitting.is_spoof).sum()),
+        spoof=int(fitting.is_spoof.sum()),
+        groups=len(np.unique(fitting.source_repo)),
     )
 
 
 def calibrate_out_of_fold(
-    table: ScoreTable, *, seed: int, method: Method = "affine", folds: int = DEFAULT_FOLDS
+    table: ScoreTable, may_fit: BoolArray, *, seed: int, method: Method = "affine", folds: int = DEFAULT_FOLDS
 ) -> OutOfFold:
     """Judge every clip by a calibration that saw neither its source repository nor its lineage."""
     groups = len(np.unique(table.source_repo))
@@ -129,13 +137,14 @@ def calibrate_out_of_fold(
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     for fold, (fitting, judging) in enumerate(splitter.split(table.score, table.is_spoof, table.source_repo)):
         judged_lineages = np.unique(table.lineage[judging][table.is_spoof[judging]])
-        clean = fitting[~(table.is_spoof[fitting] & np.isin(table.lineage[fitting], judged_lineages))]
+        leaks = table.is_spoof[fitting] & np.isin(table.lineage[fitting], judged_lineages)
+        clean = fitting[may_fit[fitting] & ~leaks]
         try:
             calibration = _fitted_on(table.select(clean), method)
         except EvaluationInputError as e:
             raise EvaluationInputError(
-                f"fold {fold + 1} of {folds}, of {len(fitting)} clips outside it {len(clean)} share no lineage with "
-                f"it: {e}"
+                f"fold {fold + 1} of {folds}: {len(clean)} of {len(fitting)} clips outside it may be fitted on "
+                f"and share no lineage with it: {e}"
             ) from e
         llr[judging] = capped_llr(table.score[judging], calibration)
         fold_of[judging] = fold
