@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
-import numpy as np
-
-from earwitness.waveform import SAMPLE_RATE_HZ, Samples
+from earwitness.errors import InputError
+from earwitness.media import read_waveform
+from earwitness.waveform import Samples
 from ml.augment.spectrum import TINY_RMS, rms
 
 MANIFEST_NAME = "manifest.csv"
@@ -27,7 +26,7 @@ class NoiseBank:
 
     noises: tuple[Samples, ...] = ()
     rooms: tuple[Samples, ...] = ()
-    """Room responses; each starts at its direct path and has unit energy there (`ml.augment.rooms`)."""
+    """Measured room responses as recorded; `ml.augment.rooms` cuts them at their direct path."""
     voices: tuple[Samples, ...] = ()
     """Speech clips to make babble of."""
 
@@ -35,8 +34,8 @@ class NoiseBank:
     def from_folder(cls, folder: Path) -> "NoiseBank":
         """Read every sound that the folder's manifest names.
 
-        Raises FileNotFoundError where the manifest or a file is missing, ValueError for a manifest without the
-        needed columns, without rows, or with a file that holds no sound.
+        Raises FileNotFoundError where the manifest is missing, ValueError for a manifest without the needed
+        columns, without rows, or with a file that is missing, unreadable or silent.
         """
         manifest = folder / MANIFEST_NAME
         if not manifest.is_file():
@@ -51,7 +50,10 @@ class NoiseBank:
         noises: list[Samples] = []
         rooms: list[Samples] = []
         for path, kind in rows:
-            sound = read_sound(path)
+            try:
+                sound, _ = read_waveform(path)
+            except InputError as error:
+                raise ValueError(f"{manifest} lists {path}, which can't be used: {error}") from error
             if rms(sound) < TINY_RMS:
                 raise ValueError(f"{path} is silent: remove it from {manifest}")
             (rooms if kind == ROOM_KIND else noises).append(sound)
@@ -60,24 +62,3 @@ class NoiseBank:
     def with_voices(self, voices: Iterable[Samples]) -> "NoiseBank":
         """The same bank with speech clips to make babble of; empty and silent ones are left out."""
         return replace(self, voices=tuple(voice for voice in voices if rms(voice) >= TINY_RMS))
-
-
-def read_sound(path: Path) -> Samples:
-    """A trusted, short sound file as mono float32 at 16 kHz.
-
-    Raises FileNotFoundError, or ValueError where no sound is in it.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing, though the manifest lists it")
-    resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE_HZ)
-    blocks: list[Samples] = []
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(audio=0):
-                blocks.extend(out.to_ndarray()[0] for out in resampler.resample(frame))
-        blocks.extend(out.to_ndarray()[0] for out in resampler.resample(None))
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path} can't be read as sound: {error}") from error
-    if not blocks:
-        raise ValueError(f"{path} holds no sound")
-    return np.concatenate(blocks).astype(np.float32, copy=False)

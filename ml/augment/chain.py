@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from earwitness.waveform import Samples
-from ml.augment import channel, codecs, noise, rawboost, rooms
+from ml.augment import bitrate, channel, codecs, masking, noise, rawboost, rooms
 from ml.augment.assets import NoiseBank
 from ml.augment.config import AugmentConfig
 from ml.augment.draws import chance
@@ -30,8 +30,11 @@ STEPS: tuple[tuple[str, Apply], ...] = (
     ("gain", lambda x, rng, config, _: channel.apply_gain(x, rng, config.gain)),
     ("phone_band", lambda x, rng, config, _: channel.phone_band(x, rng, config.phone_band)),
     ("band_limit", lambda x, rng, config, _: channel.limit_band(x, rng, config.band_limit)),
+    ("bit_rate", lambda x, rng, config, _: bitrate.reduce_bit_rate(x, rng, config.bit_rate)),
     ("codec", lambda x, rng, config, _: codecs.transcode(x, rng, config.codec)),
     ("packet_loss", lambda x, rng, config, _: channel.lose_packets(x, rng, config.packet_loss)),
+    ("time_mask", lambda x, rng, config, _: masking.mask_time(x, rng, config.time_mask)),
+    ("frequency_mask", lambda x, rng, config, _: masking.mask_bands(x, rng, config.frequency_mask)),
 )
 """Name (the field of `AugmentConfig` that holds the step's probability and ranges) and function, in order."""
 

@@ -41,6 +41,8 @@ class Codec:
     """Encoder options: mostly its fast mode, which is what phones and live services use."""
     sample_format: Literal["fltp", "flt", "s16"] = "s16"
     layout: Literal["mono", "stereo"] = "mono"
+    qualities: tuple[tuple[int, int], ...] = ()
+    """Bit rate and FFmpeg's `global_quality` (118 a step), for an encoder that heeds only the latter."""
     container: str | None = None
     """FFmpeg's name of a container, for a decoder that must read a header to know its rate."""
 
@@ -86,6 +88,40 @@ CODECS: MappingProxyType[str, Codec] = MappingProxyType(
             Codec("mu_law", "pcm_mulaw", "pcm_mulaw", 8_000, (64_000,)),
             Codec("a_law", "pcm_alaw", "pcm_alaw", 8_000, (64_000,)),
             Codec("g722", "g722", "g722", 16_000, (64_000,)),
+            # Only the container tells the decoder how many bits a sample has.
+            Codec("g726", "g726", "g726", 8_000, (16_000, 24_000, 32_000, 40_000), container="wav"),
+            # FFmpeg's own Vorbis encoder knows two channels only, so the same sound goes on both, and a quality in
+            # place of a bit rate; the rates here are what the qualities come to on speech-shaped noise.
+            Codec(
+                "vorbis",
+                "vorbis",
+                "vorbis",
+                16_000,
+                (16_000, 30_000, 41_000, 57_000),
+                (("strict", "experimental"), ("flags", "+qscale")),
+                sample_format="fltp",
+                layout="stereo",
+                qualities=((16_000, 118), (30_000, 236), (41_000, 354), (57_000, 590)),
+            ),
+            # What most files on the web are: bands and blocks lie elsewhere than at 16 kHz.
+            Codec(
+                "aac_44k1",
+                "aac",
+                "aac",
+                44_100,
+                (32_000, 48_000, 64_000, 96_000),
+                (("aac_coder", "fast"),),
+                sample_format="fltp",
+            ),
+            Codec(
+                "mp3_44k1",
+                "libmp3lame",
+                "mp3float",
+                44_100,
+                (48_000, 64_000, 96_000, 128_000),
+                (("compression_level", "7"),),
+                sample_format="fltp",
+            ),
         )
     }
 )
@@ -93,9 +129,9 @@ CODECS: MappingProxyType[str, Codec] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CodecConfig:
-    probability: float = 0.35
+    probability: float = 0.3
     names: tuple[str, ...] = tuple(CODECS)
-    twice: float = 0.15
+    twice: float = 0.12
     """How often the result goes through a second codec, as when a voice message is uploaded again."""
 
     def __post_init__(self) -> None:
@@ -158,7 +194,8 @@ def _decode_packets(frame: av.AudioFrame, codec: Codec, bit_rate: int) -> list[a
     encoder.layout = codec.layout
     encoder.format = codec.sample_format
     encoder.bit_rate = bit_rate
-    encoder.options = dict(codec.options)
+    quality = dict(codec.qualities).get(bit_rate)
+    encoder.options = dict(codec.options) | ({} if quality is None else {"global_quality": str(quality)})
     packets = [*encoder.encode(frame), *encoder.encode(None)]
     decoder = CodecContext.create(codec.decoder, "r")
     assert isinstance(decoder, AudioCodecContext)
