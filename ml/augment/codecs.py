@@ -90,19 +90,6 @@ CODECS: MappingProxyType[str, Codec] = MappingProxyType(
             Codec("g722", "g722", "g722", 16_000, (64_000,)),
             # Only the container tells the decoder how many bits a sample has.
             Codec("g726", "g726", "g726", 8_000, (16_000, 24_000, 32_000, 40_000), container="wav"),
-            # FFmpeg's own Vorbis encoder knows two channels only, so the same sound goes on both, and a quality in
-            # place of a bit rate; the rates here are what the qualities come to on speech-shaped noise.
-            Codec(
-                "vorbis",
-                "vorbis",
-                "vorbis",
-                16_000,
-                (16_000, 30_000, 41_000, 57_000),
-                (("strict", "experimental"), ("flags", "+qscale")),
-                sample_format="fltp",
-                layout="stereo",
-                qualities=((16_000, 118), (30_000, 236), (41_000, 354), (57_000, 590)),
-            ),
             # What most files on the web are: bands and blocks lie elsewhere than at 16 kHz.
             Codec(
                 "aac_44k1",
