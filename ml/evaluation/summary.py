@@ -4,8 +4,8 @@
     write_summary(Path("report.json"), summary)
 
 Figures of discrimination come from the raw score, figures of calibration and the verdicts from `llr`. Everything
-but the table by condition is of the rows with the condition `clean`. The goals are in `summary_goals`, the readable
-text in `summary_text`, the page in `page`.
+but the table by condition is of the rows with the condition `clean`. The goals are in `summary_goals`, the
+readable text in `summary_text`, the page in `page`.
 """
 
 import json
