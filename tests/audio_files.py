@@ -1,6 +1,6 @@
 """Writes the recordings that the tests need, with PyAV; nothing is shipped.
 
-    path = write_audio(tmp_path / "a.mp3", samples, codec="libmp3lame", rate_hz=44_100, layout="stereo")
+path = write_audio(tmp_path / "a.mp3", samples, codec="libmp3lame", rate_hz=44_100, layout="stereo")
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def write_audio(
 
 
 def write_pcm_float(path: Path, samples: NDArray[np.float32], rate_hz: int = SAMPLE_RATE_HZ) -> Path:
-    """A float WAV with exactly these values, NaN and infinity included; shape (channels, samples) or (samples,)."""
+    """A float WAV with exactly these values, NaN included; shape (channels, samples) or (samples,)."""
     data = np.atleast_2d(samples).astype("<f4")
     channels = data.shape[0]
     body = data.T.tobytes()

