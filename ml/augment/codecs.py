@@ -1,4 +1,4 @@
-"""Real codecs, through FFmpeg's libraries in memory: encode, decode, and put the result back where it was.
+"""Real codecs in memory, through FFmpeg's libraries: encode, decode, and put the result back where it was.
 
     worse = round_trip(samples, CODECS["opus"], bit_rate=16_000)
 
@@ -15,6 +15,7 @@ from typing import Literal
 
 import av
 import numpy as np
+import soundfile
 from av.audio.codeccontext import AudioCodecContext
 from av.codec import CodecContext
 from scipy import signal
@@ -26,6 +27,9 @@ from ml.augment.spectrum import fit_length
 PROBE_SEED = 20_261_101
 PROBE_SAMPLES = 2 * SAMPLE_RATE_HZ
 FLUSH_SAMPLES = 2_048  # silence behind the clip: the last sound must leave the encoder's look-ahead
+LIBSNDFILE_BLOCK = 1 << 16  # its Vorbis encoder keeps what one call is given on the stack
+VORBIS_COMPRESSION = MappingProxyType({33_000: 1.0, 42_000: 0.7, 51_000: 0.5, 62_000: 0.3})
+"""What libsndfile's compression levels come to, in bits a second, on speech at 16 kHz."""
 INT16_SCALE = np.float32(1 / 32_768)
 
 
@@ -40,11 +44,9 @@ class Codec:
     options: tuple[tuple[str, str], ...] = ()
     """Encoder options: mostly its fast mode, which is what phones and live services use."""
     sample_format: Literal["fltp", "flt", "s16"] = "s16"
-    layout: Literal["mono", "stereo"] = "mono"
-    qualities: tuple[tuple[int, int], ...] = ()
-    """Bit rate and FFmpeg's `global_quality` (118 a step), for an encoder that heeds only the latter."""
-    container: str | None = None
-    """FFmpeg's name of a container, for a decoder that must read a header to know its rate."""
+    path: Literal["packets", "wav", "libsndfile"] = "packets"
+    """Packets straight from encoder to decoder; or by way of a WAV file in memory, for a decoder that must read a
+    header to know its rate; or encoded by libsndfile, as FFmpeg's own Vorbis encoder aborts on some sounds."""
 
 
 CODECS: MappingProxyType[str, Codec] = MappingProxyType(
@@ -89,7 +91,8 @@ CODECS: MappingProxyType[str, Codec] = MappingProxyType(
             Codec("a_law", "pcm_alaw", "pcm_alaw", 8_000, (64_000,)),
             Codec("g722", "g722", "g722", 16_000, (64_000,)),
             # Only the container tells the decoder how many bits a sample has.
-            Codec("g726", "g726", "g726", 8_000, (16_000, 24_000, 32_000, 40_000), container="wav"),
+            Codec("g726", "g726", "g726", 8_000, (16_000, 24_000, 32_000, 40_000), path="wav"),
+            Codec("vorbis", "libvorbis", "vorbis", 16_000, tuple(VORBIS_COMPRESSION), path="libsndfile"),
             # What most files on the web are: bands and blocks lie elsewhere than at 16 kHz.
             Codec(
                 "aac_44k1",
@@ -164,46 +167,73 @@ def delay_samples(codec: Codec, bit_rate: int) -> int:
 def _through(samples: Samples, codec: Codec, bit_rate: int) -> Samples:
     """Through encoder and decoder at the codec's rate, back at 16 kHz; delayed, of any length."""
     at_rate = _resample(samples, SAMPLE_RATE_HZ, codec.rate_hz)
-    planes = np.ascontiguousarray(np.broadcast_to(at_rate, (2 if codec.layout == "stereo" else 1, at_rate.size)))
-    frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=codec.layout)
-    frame.sample_rate = codec.rate_hz
-    frame.pts = 0
-    decode = _decode_packets if codec.container is None else _decode_container
-    frames = decode(frame, codec, bit_rate)
+    match codec.path:
+        case "packets":
+            frames = _packets(_frame(at_rate, codec.rate_hz), codec, bit_rate)
+        case "wav":
+            frames = _wav(_frame(at_rate, codec.rate_hz), codec, bit_rate)
+        case "libsndfile":
+            frames = _libsndfile(at_rate, codec, bit_rate)
     sound = np.concatenate([_first_channel(piece) for piece in frames])
     return _resample(sound, frames[0].sample_rate, SAMPLE_RATE_HZ)
 
 
-def _decode_packets(frame: av.AudioFrame, codec: Codec, bit_rate: int) -> list[av.AudioFrame]:
+def _frame(samples: Samples, rate_hz: int) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
+    frame.sample_rate = rate_hz
+    frame.pts = 0
+    return frame
+
+
+def _packets(frame: av.AudioFrame, codec: Codec, bit_rate: int) -> list[av.AudioFrame]:
     encoder = AudioCodecContext.create(codec.encoder, "w")
     assert isinstance(encoder, AudioCodecContext)
     encoder.sample_rate = codec.rate_hz
-    encoder.layout = codec.layout
+    encoder.layout = "mono"
     encoder.format = codec.sample_format
     encoder.bit_rate = bit_rate
-    quality = dict(codec.qualities).get(bit_rate)
-    encoder.options = dict(codec.options) | ({} if quality is None else {"global_quality": str(quality)})
+    encoder.options = dict(codec.options)
     packets = [*encoder.encode(frame), *encoder.encode(None)]
     decoder = CodecContext.create(codec.decoder, "r")
     assert isinstance(decoder, AudioCodecContext)
     decoder.sample_rate = codec.rate_hz
-    decoder.layout = codec.layout
+    decoder.layout = "mono"
     decoder.thread_count = 1  # the caller's processes are the parallelism
     if encoder.extradata:
         decoder.extradata = encoder.extradata
     return [piece for packet in (*packets, None) for piece in decoder.decode(packet)]
 
 
-def _decode_container(frame: av.AudioFrame, codec: Codec, bit_rate: int) -> list[av.AudioFrame]:
+def _wav(frame: av.AudioFrame, codec: Codec, bit_rate: int) -> list[av.AudioFrame]:
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=codec.container) as output:
+    with av.open(buffer, "w", format="wav") as output:
         stream = output.add_stream(codec.encoder, rate=codec.rate_hz, options=dict(codec.options))
         assert isinstance(stream, av.AudioStream)
-        stream.layout = codec.layout
+        stream.layout = "mono"
         stream.bit_rate = bit_rate
         output.mux([*stream.encode(frame), *stream.encode(None)])
+    return _decode(buffer, "wav")
+
+
+def _libsndfile(samples: Samples, codec: Codec, bit_rate: int) -> list[av.AudioFrame]:
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(
+        buffer,
+        "w",
+        codec.rate_hz,
+        1,
+        subtype="VORBIS",
+        format="OGG",
+        compression_level=VORBIS_COMPRESSION[bit_rate],
+    ) as output:
+        for start in range(0, samples.size, LIBSNDFILE_BLOCK):
+            output.write(samples[start : start + LIBSNDFILE_BLOCK])
+    return _decode(buffer, "ogg")
+
+
+def _decode(buffer: io.BytesIO, container: str) -> list[av.AudioFrame]:
     buffer.seek(0)
-    with av.open(buffer, "r", format=codec.container) as source:
+    with av.open(buffer, "r", format=container) as source:
         return list(source.decode(audio=0))
 
 
