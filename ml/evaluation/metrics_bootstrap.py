@@ -18,9 +18,8 @@ from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray, Te
 DEFAULT_RESAMPLES = 1000
 DEFAULT_LEVEL = 0.95
 MIN_GROUPS = 5
-"""Below this the drawn tables are nearly all alike or one-sided, and an interval would only look like one."""
-MAX_ONE_SIDED_SHARE = 0.5
-"""Draws with one class only are drawn again; beyond this share too few groups hold a class."""
+"""Groups in which each class must stand: with fewer the draws are nearly all alike, and the interval would only look
+like one. It also keeps draws without one of the classes below 1 %; such a draw is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,11 @@ def eer_of(score: FloatArray, is_spoof: BoolArray) -> float:
     return equal_error_rate(score, is_spoof)[0]
 
 
+def enough_groups(is_spoof: BoolArray, group: TextArray) -> bool:
+    """Whether each class stands in so many groups that an interval over them means something."""
+    return all(len(np.unique(group[rows])) >= MIN_GROUPS for rows in (is_spoof, ~is_spoof))
+
+
 def bootstrap_interval(
     statistic: Callable[[FloatArray, BoolArray], float],
     score: FloatArray,
@@ -54,20 +58,18 @@ def bootstrap_interval(
     if not 0.0 < level < 1.0 or resamples < 1:
         raise EvaluationInputError("level must lie between 0 and 1, and resamples be positive")
     names, group_of = np.unique(group, return_inverse=True)
-    if len(names) < MIN_GROUPS:
-        raise EvaluationInputError(f"an interval over groups needs {MIN_GROUPS} groups, got {len(names)}")
+    if not enough_groups(is_spoof, group):
+        raise EvaluationInputError(
+            f"an interval over groups needs each class in {MIN_GROUPS} groups, of {len(names)} there are too few"
+        )
     rows_of = [np.flatnonzero(group_of == g) for g in range(len(names))]
     rng = np.random.default_rng(seed)
     found: list[float] = []
-    one_sided = 0
     while len(found) < resamples:
         drawn = rng.integers(len(names), size=len(names))
         rows = np.concatenate([rows_of[g] for g in drawn])
         spoof = is_spoof[rows]
         if spoof.all() or not spoof.any():
-            one_sided += 1
-            if one_sided > MAX_ONE_SIDED_SHARE * resamples:
-                raise EvaluationInputError("too few groups hold one of the classes for an interval over groups")
             continue
         found.append(statistic(score[rows], spoof))
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])

@@ -19,7 +19,7 @@ from ml.evaluation.atomic_write import write_text
 from ml.evaluation.calibrate_folds import CalibrationFigures, calibration_figures, probability
 from ml.evaluation.calibrate_thresholds import Outcome, outcome_of
 from ml.evaluation.metrics import confusion_at, equal_error_rate, min_dcf, roc_auc
-from ml.evaluation.metrics_bootstrap import DEFAULT_RESAMPLES, MIN_GROUPS, Interval, bootstrap_interval, eer_of
+from ml.evaluation.metrics_bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_interval, eer_of, enough_groups
 from ml.evaluation.scores import CLEAN, BoolArray, EvaluationInputError, FloatArray, ScoreTable, TextArray
 
 SUMMARY_VERSION = 1
@@ -159,13 +159,10 @@ def _part(name: str, rows: ScoreTable, outcome: Outcome, *, seed: int, resamples
     bonafide = len(rows) - spoof
     both = spoof > 0 and bonafide > 0
     interval = None
-    if both and resamples and len(np.unique(rows.source_repo)) >= MIN_GROUPS:
-        try:
-            interval = bootstrap_interval(
-                eer_of, rows.score, rows.is_spoof, rows.source_repo, seed=seed, resamples=resamples
-            )
-        except EvaluationInputError:
-            interval = None  # one class stands in hardly any group: the figure has no interval, and says so
+    if resamples and enough_groups(rows.is_spoof, rows.source_repo):
+        interval = bootstrap_interval(
+            eer_of, rows.score, rows.is_spoof, rows.source_repo, seed=seed, resamples=resamples
+        )
     return Part(
         name=name,
         bonafide=bonafide,
