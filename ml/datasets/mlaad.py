@@ -51,7 +51,7 @@ def download(root: Path, options: DownloadOptions) -> None:
     if volumes and not (root / "fake").is_dir():
         raise ArchiveError(
             f"all volumes of MLAAD are in {root / 'archives'} and checked, but Python can't join them. Unpack "
-            f"them with 7-Zip: `7z x {root / 'archives' / 'mlaad_v5.zip'} -o{root}`, so that {root / 'fake'} is there; "
+            f"them with 7-Zip: `7z x {root / 'archives' / 'mlaad_v5.zip'} -o{root}`, so that fake/ is in {root}; "
             "then run `prepare`"
         )
 

@@ -7,7 +7,6 @@ the same with neither: a vocoder's buzz. A network learns the difference in seco
 for real speech.
 """
 
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy import signal
 
 from earwitness.waveform import SAMPLE_RATE_HZ, sample_count
 from ml.datasets.manifest import HUMAN, Clip, Kind, Label, write_manifest
+from ml.wav import write_wav
 
 NAME = "toy"
 TITLE = "Toy corpus made of arithmetic (no download)"
@@ -45,7 +45,7 @@ def make_toy_corpus(root: Path, clips: int, seed: int) -> Path:
         system = f"buzz-{split}-{group % SYSTEMS}" if is_spoof else HUMAN
         duration_s = float(rng.uniform(1.6, 3.0))
         path = (root / "audio" / f"{number:05d}.wav").resolve()
-        _write_wav(path, toy_speech(rng, duration_s, is_spoof=is_spoof))
+        write_wav(path, toy_speech(rng, duration_s, is_spoof=is_spoof))
         rows.append(
             Clip(
                 path=path,
@@ -78,7 +78,7 @@ def toy_speech(rng: np.random.Generator, duration_s: float, *, is_spoof: bool) -
     sound = np.concatenate(parts)[:wanted]
     sound *= RMS / np.sqrt(np.mean(sound**2))
     sound += rng.normal(0, 3e-4, wanted)
-    return np.clip(sound, -1, 1).astype(np.float32)
+    return sound.astype(np.float32)
 
 
 def _syllable(rng: np.random.Generator, pitch_hz: float, *, is_spoof: bool) -> NDArray[np.float64]:
@@ -95,11 +95,3 @@ def _syllable(rng: np.random.Generator, pitch_hz: float, *, is_spoof: bool) -> N
         numerator, denominator = signal.iirpeak(centre, centre / width, fs=SAMPLE_RATE_HZ)
         sound += signal.lfilter(numerator, denominator, source)
     return np.asarray(sound * np.sin(np.pi * np.arange(count) / count) ** 0.6)
-
-
-def _write_wav(path: Path, samples: NDArray[np.float32]) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE_HZ)
-        file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())

@@ -1,0 +1,7 @@
+"""See `ml.datasets.cli`."""
+
+import sys
+
+from ml.datasets.cli import main
+
+sys.exit(main())
