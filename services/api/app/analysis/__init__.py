@@ -1,0 +1,1 @@
+"""Analyses: one request to examine one piece of evidence, and its record."""

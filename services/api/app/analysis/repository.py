@@ -1,0 +1,122 @@
+"""All SQL on `analysis_records`."""
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
+
+from app.analysis.models import UNDER_WAY, AnalysisRecord, Status
+from app.orm import utc_now
+from earwitness.finding import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """What a list is narrowed to; None: not narrowed."""
+
+    verdict: Verdict | None = None
+    status: Status | None = None
+    sha256: str | None = None
+    filename: str | None = None
+    """Exactly this label."""
+    created_after: datetime | None = None
+    """At this time or later."""
+    created_before: datetime | None = None
+    """Before this time."""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        pairs: list[tuple[Any, Any]] = [
+            (AnalysisRecord.verdict, self.verdict),
+            (AnalysisRecord.status, self.status),
+            (AnalysisRecord.sha256, self.sha256),
+            (AnalysisRecord.filename, self.filename),
+        ]
+        found: list[ColumnElement[bool]] = [column == value for column, value in pairs if value is not None]
+        if self.created_after is not None:
+            found.append(AnalysisRecord.created_at >= self.created_after)
+        if self.created_before is not None:
+            found.append(AnalysisRecord.created_at < self.created_before)
+        return found
+
+
+def add(session: Session, record: AnalysisRecord) -> None:
+    session.add(record)
+    session.flush()
+
+
+def get(session: Session, analysis_id: uuid.UUID) -> AnalysisRecord | None:
+    return session.get(AnalysisRecord, analysis_id)
+
+
+def by_idempotency_key(session: Session, created_by: str, key: str) -> AnalysisRecord | None:
+    return session.scalars(
+        select(AnalysisRecord).where(
+            AnalysisRecord.created_by == created_by, AnalysisRecord.idempotency_key == key
+        )
+    ).one_or_none()
+
+
+def page(
+    session: Session, chosen: RecordFilter, *, limit: int, offset: int
+) -> tuple[Sequence[AnalysisRecord], int]:
+    """One page, newest first, equal times ordered by id; and how many there are in all."""
+    conditions = chosen.conditions()
+    items = session.scalars(
+        select(AnalysisRecord)
+        .where(*conditions)
+        .order_by(AnalysisRecord.created_at.desc(), AnalysisRecord.id.desc())
+        .limit(limit)
+        .offset(offset)
+    ).all()
+    total = session.scalar(select(func.count()).select_from(AnalysisRecord).where(*conditions))
+    return items, total or 0
+
+
+def referenced(session: Session, hashes: Collection[str]) -> set[str]:
+    """Those of `hashes` that any record names as its evidence."""
+    return set(session.scalars(select(AnalysisRecord.sha256).where(AnalysisRecord.sha256.in_(hashes)).distinct()))
+
+
+def claim_for_run(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, requested_by: str) -> bool:
+    """Set QUEUED unless a run is under way; False where one is, or where there is no such record.
+
+    One statement decides, so two requests at the same time can't both win.
+    """
+    result = session.execute(
+        update(AnalysisRecord)
+        .where(AnalysisRecord.id == analysis_id, AnalysisRecord.status.not_in(UNDER_WAY))
+        .values(
+            status=Status.QUEUED,
+            run_id=run_id,
+            run_requested_by=requested_by,
+            failure_code=None,
+            failure_message=None,
+            updated_at=utc_now(),
+        )
+    )
+    return bool(result.rowcount)
+
+
+def mark_running(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> bool:
+    """From QUEUED to RUNNING; False where this run is no longer the one that waits."""
+    result = session.execute(
+        update(AnalysisRecord)
+        .where(
+            AnalysisRecord.id == analysis_id,
+            AnalysisRecord.run_id == run_id,
+            AnalysisRecord.status == Status.QUEUED,
+        )
+        .values(status=Status.RUNNING, updated_at=utc_now())
+    )
+    return bool(result.rowcount)
+
+
+def under_way(session: Session) -> Sequence[AnalysisRecord]:
+    """Every record with a run that has not ended, oldest request first."""
+    return session.scalars(
+        select(AnalysisRecord).where(AnalysisRecord.status.in_(UNDER_WAY)).order_by(AnalysisRecord.updated_at)
+    ).all()

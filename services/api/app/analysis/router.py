@@ -1,0 +1,148 @@
+"""Upload, record, list."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import AfterValidator, AwareDatetime
+
+from app.analysis import repository, service
+from app.analysis.models import Status
+from app.analysis.repository import RecordFilter
+from app.analysis.schemas import AnalysisPage, AnalysisView, Sha256, UploadReceipt
+from app.analysis.upload import take_in
+from app.evidence.multipart import FILE_FIELD, MAX_FIELD_CHARACTERS
+from app.identity.permissions import Action, allow
+from app.identity.user import User
+from app.problems import documented
+from app.state import ServiceState, service_state
+from earwitness.finding import Verdict
+
+DEFAULT_PAGE = 20
+MAX_PAGE = 200
+MAX_OFFSET = 2**31 - 1  # what PostgreSQL takes without a cast, and more than anybody pages through
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
+router = APIRouter(prefix="/v1/analysis", tags=["analysis"])
+
+UPLOAD_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FILE_FIELD],
+                    "additionalProperties": False,
+                    "properties": {
+                        FILE_FIELD: {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The recording: audio, or a video whose sound track is examined.",
+                        },
+                        **{
+                            name: {"type": "string", "maxLength": length}
+                            for name, length in MAX_FIELD_CHARACTERS.items()
+                        },
+                    },
+                },
+                "encoding": {FILE_FIELD: {"contentType": "audio/*, video/*, application/octet-stream"}},
+            }
+        },
+    }
+}
+
+
+def _sensible_year(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("the year must lie between 1970 and 9000")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_sensible_year)]
+
+
+@router.post(
+    "/upload",
+    status_code=201,
+    summary="Take evidence in",
+    response_model=UploadReceipt,
+    responses=documented(400, 401, 403, 413, 415, 422, 503, 507),
+    openapi_extra=UPLOAD_FORM,
+)
+async def upload(
+    request: Request,
+    response: Response,
+    state: Annotated[ServiceState, Depends(service_state)],
+    user: Annotated[User, Depends(allow(Action.UPLOAD))],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            pattern="^[!-~]+$",
+            description="The same key with the same request gives the same answer, once made.",
+        ),
+    ] = None,
+) -> Any:
+    """The recording is hashed as it arrives, looked at, and stored unaltered under its SHA-256.
+
+    A 201 means that bytes and record are durable. Anything else leaves nothing behind.
+    """
+    done = await take_in(request, state, user, idempotency_key)
+    response.headers["Location"] = f"/v1/analysis/{done.record.id}"
+    if done.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return done.record
+
+
+@router.get(
+    "/{analysis_id}",
+    summary="The record",
+    response_model=AnalysisView,
+    responses=documented(400, 401, 403, 404, 422),
+)
+def get_record(
+    analysis_id: uuid.UUID,
+    state: Annotated[ServiceState, Depends(service_state)],
+    _user: Annotated[User, Depends(allow(Action.READ_RECORD))],
+) -> Any:
+    with state.database.read() as session:
+        return service.require(session, analysis_id)
+
+
+@router.get(
+    "",
+    summary="Records, newest first",
+    response_model=AnalysisPage,
+    responses=documented(400, 401, 403, 422),
+)
+def list_records(
+    request: Request,
+    response: Response,
+    state: Annotated[ServiceState, Depends(service_state)],
+    _user: Annotated[User, Depends(allow(Action.READ_RECORD))],
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+    verdict: Verdict | None = None,
+    status: Status | None = None,
+    sha256: Sha256 | None = None,
+    filename: Annotated[str | None, Query(min_length=1, max_length=255, pattern=PRINTABLE)] = None,
+    created_after: Annotated[Moment | None, Query(description="At this time or later.")] = None,
+    created_before: Annotated[Moment | None, Query(description="Before this time.")] = None,
+) -> Any:
+    """Records that arrive while you page would shift the pages: follow the `Link: rel="next"` header.
+
+    It fixes `created_before`, so that no record is shown twice or skipped.
+    """
+    chosen = RecordFilter(verdict, status, sha256, filename, created_after, created_before)
+    with state.database.read() as session:
+        items, total = repository.page(session, chosen, limit=limit, offset=offset)
+    if offset + len(items) < total and items:
+        fixed = created_before or service.just_after(items[0].created_at)
+        following = request.url.include_query_params(
+            limit=limit, offset=offset + limit, created_before=fixed.isoformat()
+        )
+        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    return {"items": items, "total": total, "limit": limit, "offset": offset}

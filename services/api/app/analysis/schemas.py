@@ -1,0 +1,117 @@
+"""What the API says of analyses. Read-only views over rows; field names are those of the tables."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.analysis.models import MediaType, Status
+from earwitness.finding import Abstention, Verdict
+
+EXAMPLE_ID = "2f1b6a52-6b0e-4c57-9d43-0f1c9a3f7e11"
+EXAMPLE_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[EXAMPLE_SHA256])]
+
+
+class UploadReceipt(BaseModel):
+    """What an upload is acknowledged with: from here on the bytes and the record are durable."""
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
+    analysis_id: Annotated[uuid.UUID, Field(validation_alias="id", examples=[EXAMPLE_ID])]
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(gt=0)]
+    filename: Annotated[str, Field(description="The cleaned label; nothing is stored under it.")]
+    media_type: MediaType
+    status: Status
+    created_at: datetime
+
+
+class AnalysisView(BaseModel):
+    """The record of an analysis: the evidence, where it stands, and the finding of the newest run."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": EXAMPLE_ID,
+                    "created_at": "2026-11-22T09:15:00.123456Z",
+                    "updated_at": "2026-11-22T09:15:02.654321Z",
+                    "created_by": "j.doe",
+                    "media_type": "audio",
+                    "filename": "voicemail.m4a",
+                    "sha256": EXAMPLE_SHA256,
+                    "size_bytes": 48231,
+                    "container": "mov,mp4,m4a,3gp,3g2,mj2",
+                    "codec": "aac",
+                    "sample_rate_hz": 44100,
+                    "channels": 1,
+                    "duration_s": 7.4,
+                    "case_id": "2026-114",
+                    "exhibit_id": "A-3",
+                    "device_id": None,
+                    "source": "phone of the witness",
+                    "notes": None,
+                    "status": "DONE",
+                    "run_id": "5f0c0e0e-2f0f-4a51-8a8c-3d0fbb0cc1aa",
+                    "failure_code": None,
+                    "failure_message": None,
+                    "verdict": "DEEPFAKE",
+                    "confidence": 0.97,
+                    "p_fake": 0.97,
+                    "llr": 3.48,
+                    "explanations": ["The most suspicious stretch is 2.0-6.0 s."],
+                    "signals": {"speech_s": 6.1, "level_dbfs": -23.4},
+                    "abstentions": [],
+                    "model_version": "audio-2026.11.1",
+                    "processing_ms": 311,
+                }
+            ]
+        },
+    )
+
+    id: uuid.UUID
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    media_type: MediaType
+    filename: str
+    sha256: Sha256
+    size_bytes: int
+    container: str | None
+    codec: str | None
+    sample_rate_hz: int | None
+    channels: int | None
+    duration_s: Annotated[
+        float | None,
+        Field(description="What the header declares until a run has decoded it; then the decoded length."),
+    ]
+    case_id: str | None
+    exhibit_id: str | None
+    device_id: str | None
+    source: str | None
+    notes: str | None
+    status: Status
+    run_id: Annotated[uuid.UUID | None, Field(description="The newest run, under way or ended.")]
+    failure_code: str | None
+    failure_message: str | None
+    verdict: Annotated[Verdict, Field(description="SUSPICIOUS with confidence 0 until something was evaluated.")]
+    confidence: Probability
+    p_fake: Probability | None
+    llr: Annotated[float | None, Field(description="Natural log; higher means more likely synthetic.")]
+    explanations: list[str]
+    signals: dict[str, float | None]
+    abstentions: list[Abstention]
+    model_version: str | None
+    processing_ms: int | None
+
+
+class AnalysisPage(BaseModel):
+    items: list[AnalysisView]
+    total: Annotated[int, Field(ge=0, description="Records that match, on all pages.")]
+    limit: int
+    offset: int

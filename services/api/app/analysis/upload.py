@@ -1,0 +1,97 @@
+"""An upload from its first byte to its acknowledgement: the steps and their order.
+
+Receive and hash; look at the content; then, in one transaction, add the record and publish the bytes. Whatever
+fails, the steps before it leave nothing.
+"""
+
+import re
+from dataclasses import dataclass
+
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
+from sqlalchemy.exc import IntegrityError
+from starlette.requests import Request
+
+from app.analysis import repository, service
+from app.analysis.models import AnalysisRecord
+from app.errors import IdempotencyKeyError
+from app.evidence.intake import ReceivedForm, look_at, receive_form
+from app.evidence.store import Incoming, Received
+from app.identity.user import User
+from app.state import ServiceState
+from earwitness.finding import MediaInfo
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    record: AnalysisRecord
+    replayed: bool
+    """The same request, by its Idempotency-Key, was answered before; this is that answer again."""
+
+
+async def take_in(request: Request, state: ServiceState, user: User, idempotency_key: str | None) -> Upload:
+    """Raises the errors of `app.evidence.intake` and IdempotencyKeyError."""
+    if idempotency_key is not None and not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise IdempotencyKeyError("an Idempotency-Key has 1 to 255 visible ASCII characters")
+    settings = state.settings
+    async with contextmanager_in_threadpool(state.store.receive()) as incoming:
+        form = await receive_form(request, incoming, settings.max_upload_bytes)
+        received = await run_in_threadpool(incoming.finish)
+        probe_s = settings.probe_timeout.total_seconds()
+        media = await look_at(state.prober, incoming, form.filename, probe_s)
+        upload = await run_in_threadpool(_commit, state, user, incoming, received, form, media, idempotency_key)
+    if not upload.replayed:
+        state.metrics.uploads.inc()
+        state.metrics.upload_bytes.inc(received.size_bytes)
+    return upload
+
+
+def _commit(
+    state: ServiceState,
+    user: User,
+    incoming: Incoming,
+    received: Received,
+    form: ReceivedForm,
+    media: MediaInfo,
+    idempotency_key: str | None,
+) -> Upload:
+    try:
+        return _commit_once(state, user, incoming, received, form, media, idempotency_key)
+    except IntegrityError:
+        if idempotency_key is None:
+            raise
+        # Two equal requests at the same time: the other one has just won, so this one finds its answer.
+        return _commit_once(state, user, incoming, received, form, media, idempotency_key)
+
+
+def _commit_once(
+    state: ServiceState,
+    user: User,
+    incoming: Incoming,
+    received: Received,
+    form: ReceivedForm,
+    media: MediaInfo,
+    idempotency_key: str | None,
+) -> Upload:
+    def is_referenced(sha256: str) -> bool:
+        with state.database.read() as session:
+            return bool(repository.referenced(session, [sha256]))
+
+    with state.store.holding(received.sha256, is_referenced), state.database.write() as session:
+        if idempotency_key is not None:
+            fingerprint = service.fingerprint(received, form.filename, form.fields)
+            earlier = service.earlier_answer(session, user, idempotency_key, fingerprint)
+            if earlier is not None:
+                return Upload(earlier, replayed=True)
+        record = service.register(
+            session,
+            user=user,
+            received=received,
+            filename=form.filename,
+            fields=form.fields,
+            media=media,
+            idempotency_key=idempotency_key,
+        )
+        state.store.publish(incoming)  # before the commit: a row never names bytes that are not there
+    return Upload(record, replayed=False)

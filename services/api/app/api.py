@@ -1,0 +1,21 @@
+"""The map of the service: every router, in the order of the documentation."""
+
+from fastapi import APIRouter
+
+from app.analysis.router import router as analysis
+from app.audit.router import router as audit
+from app.detectors.router import router as detectors
+from app.evidence.router import router as evidence
+from app.health.router import router as health
+from app.reports.router import router as reports
+from app.runs.router import router as runs
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health,  # /health /ready /version /metrics
+    analysis,  # /v1/analysis/upload, /v1/analysis, /v1/analysis/{id}
+    runs,  # /v1/analysis/{id}/run, /v1/analysis/{id}/runs
+    reports,  # /v1/analysis/{id}/report
+    evidence,  # /v1/analysis/{id}/evidence
+    audit,  # /v1/analysis/{id}/events, /v1/audit/chain
+    detectors,  # /v1/models
+)

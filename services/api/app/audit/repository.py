@@ -1,0 +1,64 @@
+"""Appending to the audit chain and reading it. The only writer of `audit_events`."""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from app.audit.chain import GENESIS_HASH, event_hash
+from app.audit.models import AuditEvent, EventType
+from app.orm import utc_now
+
+CHAIN_LOCK_ID = 0x65617277  # any constant; "earw" in ASCII
+ROWS_A_FETCH = 1_000
+
+
+def append(
+    session: Session,
+    event_type: EventType,
+    *,
+    actor: str,
+    analysis_id: uuid.UUID | None,
+    details: Mapping[str, Any],
+) -> AuditEvent:
+    """Add one event behind the newest one.
+
+    Writers take turns from here to the end of their transaction: PostgreSQL by an advisory lock, SQLite by the
+    write lock that `Database.write` already holds. So append last, and commit soon.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": CHAIN_LOCK_ID})
+    newest = session.execute(
+        select(AuditEvent.sequence, AuditEvent.hash).order_by(AuditEvent.sequence.desc()).limit(1)
+    ).first()
+    sequence, previous_hash = (newest.sequence + 1, newest.hash) if newest else (1, GENESIS_HASH)
+    content: dict[str, Any] = {
+        "sequence": sequence,
+        "id": uuid.uuid4(),
+        "timestamp": utc_now(),
+        "event_type": event_type,
+        "analysis_id": analysis_id,
+        "actor": actor,
+        "details": dict(details),
+        "previous_hash": previous_hash,
+    }
+    event = AuditEvent(**content, hash=event_hash(**content))
+    session.add(event)
+    session.flush()
+    return event
+
+
+def of_analysis(session: Session, analysis_id: uuid.UUID) -> Sequence[AuditEvent]:
+    """The events of one analysis, oldest first."""
+    return session.scalars(
+        select(AuditEvent).where(AuditEvent.analysis_id == analysis_id).order_by(AuditEvent.sequence)
+    ).all()
+
+
+def whole_chain(session: Session) -> Iterator[AuditEvent]:
+    """Every event, oldest first, fetched in blocks."""
+    return iter(
+        session.scalars(select(AuditEvent).order_by(AuditEvent.sequence).execution_options(yield_per=ROWS_A_FETCH))
+    )

@@ -1,0 +1,48 @@
+"""The audit trail: one analysis's events, and the check of the whole chain."""
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from app.analysis import service as analyses
+from app.audit import repository
+from app.audit.chain import check_chain
+from app.audit.schemas import ChainView, EventList
+from app.identity.permissions import Action, allow
+from app.identity.user import User
+from app.problems import documented
+from app.state import ServiceState, service_state
+
+router = APIRouter(tags=["audit"])
+
+
+@router.get(
+    "/v1/analysis/{analysis_id}/events",
+    summary="The analysis's audit events, oldest first",
+    response_model=EventList,
+    responses=documented(400, 401, 403, 404, 422),
+)
+def list_events(
+    analysis_id: uuid.UUID,
+    state: Annotated[ServiceState, Depends(service_state)],
+    _user: Annotated[User, Depends(allow(Action.READ_EVENTS))],
+) -> Any:
+    with state.database.read() as session:
+        analyses.require(session, analysis_id)
+        return {"items": repository.of_analysis(session, analysis_id)}
+
+
+@router.get(
+    "/v1/audit/chain",
+    summary="Follow the whole audit chain",
+    response_model=ChainView,
+    responses=documented(400, 401, 403),
+)
+def verify_chain(
+    state: Annotated[ServiceState, Depends(service_state)],
+    _user: Annotated[User, Depends(allow(Action.VERIFY_AUDIT))],
+) -> Any:
+    """Recomputes every hash, so it takes time in proportion to the trail's length."""
+    with state.database.read() as session:
+        return check_chain(repository.whole_chain(session))

@@ -1,0 +1,83 @@
+"""Connections and transactions, the same for SQLite and PostgreSQL.
+
+    database = Database("sqlite:///var/earwitness.db")
+    with database.write() as session:      # commits at the end, rolls back on an exception
+        ...
+
+Sessions are synchronous; async endpoints call them in the thread pool. Whoever serves a request or a job opens
+the transaction; services below flush and never commit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy.orm import Session, sessionmaker
+
+BUSY_TIMEOUT_MS = 30_000  # SQLite has one writer; a queue of short transactions drains well within this
+POOL_CONNECTIONS = 40  # as many as the thread pool has threads, so that no thread waits for a connection
+_IMMEDIATE = "earwitness_begin_immediate"
+
+
+class Database:
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url = parsed
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            if not parsed.database or parsed.database == ":memory:":
+                raise ValueError("EARWITNESS_DATABASE_URL must name a file: every thread opens it for itself")
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(
+            parsed, pool_size=POOL_CONNECTIONS, max_overflow=10, pool_pre_ping=not self.is_sqlite
+        )
+        writing = self.engine
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+            writing = self.engine.execution_options(**{_IMMEDIATE: True})
+        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        self._write = sessionmaker(writing, expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session over one consistent reading transaction; what it changed would be rolled back."""
+        with self._read() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session over one transaction that commits at the end.
+
+        On SQLite it takes the write lock at its beginning: a transaction that reads first and writes later
+        could otherwise be refused half way.
+        """
+        with self._write() as session, session.begin():
+            yield session
+
+    def ping(self) -> None:
+        """Raises sqlalchemy.exc.SQLAlchemyError where the database can't be reached or has no tables."""
+        with self.read() as session:
+            session.execute(text("SELECT 1 FROM analysis_records LIMIT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, below
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged upload survives a power cut
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get(_IMMEDIATE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

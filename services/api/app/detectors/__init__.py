@@ -1,0 +1,1 @@
+"""Where the detector comes from, and what is told about it."""

@@ -1,0 +1,194 @@
+"""What can go wrong in the service, and the one table from error to HTTP status.
+
+    AppError
+    |- AnalysisNotFoundError, EvidenceMissingError, ...     one class a situation, each with a stable `code`
+
+Library errors (`earwitness.errors`) know no HTTP; `STATUS_BY_ERROR` gives each of them, and each class here, its
+status. A test fails when a class is missing. `app.problems` turns an error into RFC 9457 problem details.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from earwitness import errors as library
+
+
+class AppError(Exception):
+    """Root of the service's own errors; never raised itself. The message is shown to the client."""
+
+    code: ClassVar[str] = "app"
+
+
+class AnalysisNotFoundError(AppError):
+    code = "analysis_not_found"
+
+
+class RunUnderWayError(AppError):
+    """A second run of one analysis at the same time."""
+
+    code = "run_under_way"
+
+
+class AnalysisNotDoneError(AppError):
+    """A report was asked for before there is a finding to report."""
+
+    code = "analysis_not_done"
+
+
+class RunFailedError(AppError):
+    """A run ended without a finding; `failure_code` says why and decides the status."""
+
+    code = "run_failed"
+
+    def __init__(self, message: str, *, failure_code: str, analysis_id: str) -> None:
+        super().__init__(message)
+        self.failure_code = failure_code
+        self.analysis_id = analysis_id
+
+
+class RunInterruptedError(AppError):
+    """The service stopped while the run was under way."""
+
+    code = "interrupted"
+
+
+class DetectorBugError(AppError):
+    """The detector raised what no detector should: a bug in it, logged, not shown."""
+
+    code = "detector_bug"
+
+
+class QueueFullError(AppError):
+    code = "queue_full"
+
+
+class ShuttingDownError(AppError):
+    code = "shutting_down"
+
+
+class UploadTooLargeError(AppError):
+    code = "upload_too_large"
+
+
+class NotMultipartError(AppError):
+    code = "not_multipart"
+
+
+class BrokenMultipartError(AppError):
+    code = "multipart_broken"
+
+
+class UploadFieldError(AppError):
+    """A form field is missing, repeated, too long, unknown or not text."""
+
+    code = "upload_field"
+
+
+class UnsupportedMediaError(AppError):
+    """By its name or by its content, this is no recording that can be decoded."""
+
+    code = "unsupported_media"
+
+
+class IdempotencyKeyError(AppError):
+    """An Idempotency-Key that is malformed, or that came before with another request."""
+
+    code = "idempotency_key"
+
+
+class StorageFullError(AppError):
+    code = "storage_full"
+
+
+class EvidenceMissingError(AppError):
+    """A record's bytes are not in the store: an operator must look."""
+
+    code = "evidence_missing"
+
+
+class EvidenceAlteredError(AppError):
+    """Stored bytes no longer have the hash that they were received with: an operator must look."""
+
+    code = "evidence_altered"
+
+
+class NotAuthenticatedError(AppError):
+    code = "not_authenticated"
+
+
+class ForbiddenError(AppError):
+    code = "forbidden"
+
+
+class IdentityHeaderError(AppError):
+    """X-User or X-Role malformed, or sent to a service in production mode."""
+
+    code = "identity_header"
+
+
+class NotAcceptableError(AppError):
+    """No representation that the Accept header allows."""
+
+    code = "not_acceptable"
+
+
+STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
+    # The recording
+    library.InputError: (422, "The recording can't be examined"),
+    library.MediaNotFoundError: (500, "The evidence can't be read"),  # the store holds it, or says so itself
+    library.EmptyMediaError: (422, "The recording is empty"),
+    library.UnreadableMediaError: (422, "The recording can't be decoded"),
+    library.MediaLimitError: (422, "The recording is beyond a limit"),
+    # The model and the machine
+    library.EarwitnessError: (500, "Internal error"),
+    library.ModelError: (503, "The detector can't be used"),
+    library.ModelNotFoundError: (503, "The detector's model is missing"),
+    library.ModelMismatchError: (503, "The detector's model does not fit this version"),
+    library.HostError: (500, "The host failed"),
+    library.OutputError: (500, "A result could not be written"),
+    library.RunTimeoutError: (504, "The run exceeded its time limit"),
+    library.WorkerCrashError: (500, "The worker process died"),
+    # The service
+    AppError: (500, "Internal error"),
+    AnalysisNotFoundError: (404, "No such analysis"),
+    RunUnderWayError: (409, "A run is under way"),
+    AnalysisNotDoneError: (409, "The analysis has no finding yet"),
+    RunFailedError: (500, "The run failed"),  # only where its failure code is not in this table
+    RunInterruptedError: (503, "The run was interrupted"),
+    DetectorBugError: (500, "The detector failed"),
+    QueueFullError: (503, "Too many runs are waiting"),
+    ShuttingDownError: (503, "The service is stopping"),
+    UploadTooLargeError: (413, "The upload is too large"),
+    NotMultipartError: (415, "Not a multipart form"),
+    BrokenMultipartError: (400, "The multipart body is broken"),
+    UploadFieldError: (422, "A form field is wrong"),
+    UnsupportedMediaError: (415, "Unsupported media"),
+    IdempotencyKeyError: (422, "The idempotency key can't be used"),
+    StorageFullError: (507, "The evidence store is full"),
+    EvidenceMissingError: (500, "The evidence is missing"),
+    EvidenceAlteredError: (500, "The evidence was altered"),
+    NotAuthenticatedError: (401, "Not authenticated"),
+    ForbiddenError: (403, "Not permitted"),
+    IdentityHeaderError: (400, "The identity headers can't be used"),
+    NotAcceptableError: (406, "Not acceptable"),
+}
+"""Status and title of every error. The title is the same each time; the detail is the instance's message."""
+
+INTERNAL_CODE = library.EarwitnessError.code
+"""Code of anything unforeseen: a bug, never the client's fault."""
+
+_BY_CODE = {
+    error.code: error for error in STATUS_BY_ERROR if issubclass(error, library.EarwitnessError | AppError)
+}
+
+
+def status_and_title(error: Exception) -> tuple[int, str]:
+    """What the table says of `error`, a RunFailedError being judged by the failure that it reports."""
+    kind: type[Exception] = type(error)
+    if isinstance(error, RunFailedError):
+        kind = _BY_CODE.get(error.failure_code, kind)
+    return STATUS_BY_ERROR[kind]
+
+
+def code_of(error: library.EarwitnessError | AppError) -> str:
+    return error.failure_code if isinstance(error, RunFailedError) else error.code

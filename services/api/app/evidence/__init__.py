@@ -1,0 +1,1 @@
+"""Evidence: receiving the bytes, keeping them unaltered, handing them back."""

@@ -1,0 +1,251 @@
+"""Where evidence lies: a folder of files named by their SHA-256, written once and never again.
+
+    with store.receive() as incoming:            # tmp/<random>.part
+        incoming.write(block)                    # hashed on the way, one disk write
+        received = incoming.finish()             # synced, read-only, still under its temporary name
+        with store.holding(received.sha256, is_referenced):
+            store.publish(incoming)              # renamed to blobs/ab/cd/abcd...; directory synced
+            ...                                  # commit the row that refers to it
+
+The order makes every ending safe: bytes are durable before a row can name them, and bytes that no row names are
+removed, at once where the transaction fails and by `sweep` at the next start where the process died.
+Equal bytes share one file. One service process owns a store (`lock`); what several hosts share is an object
+store behind the same protocol.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from app.errors import EvidenceAlteredError, EvidenceMissingError, StorageFullError
+
+READ_BLOCK_BYTES = 1 << 20
+SWEEP_BATCH = 500  # hashes a question to the database
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    partial_files: int
+    unreferenced_blobs: int
+
+
+class Incoming(Protocol):
+    """Bytes on their way in."""
+
+    @property
+    def path(self) -> Path:
+        """Where they can be read locally before they are published."""
+        ...
+
+    def write(self, block: bytes) -> None: ...
+    def finish(self) -> Received: ...
+
+
+class EvidenceStore(Protocol):
+    def receive(self) -> AbstractContextManager[Incoming]:
+        """A new upload; leaving the context removes whatever was not published."""
+        ...
+
+    def holding(self, sha256: str, is_referenced: Callable[[str], bool]) -> AbstractContextManager[None]:
+        """While inside, nobody removes the blob; leaving by an exception removes it if nothing refers to it."""
+        ...
+
+    def publish(self, incoming: Incoming) -> None: ...
+    def local_copy(self, sha256: str) -> AbstractContextManager[Path]:
+        """A path at which the bytes can be read. Raises EvidenceMissingError."""
+        ...
+
+    def verify(self, sha256: str) -> None:
+        """Read every byte again. Raises EvidenceMissingError or EvidenceAlteredError."""
+        ...
+
+    def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
+        """Remove what a dead process left; `referenced` gives those of some hashes that rows name."""
+        ...
+
+    def check_writable(self) -> None:
+        """Raises OSError where nothing can be written."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FolderIncoming:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._digest = hashlib.sha256()
+        self._size_bytes = 0
+        self.received: Received | None = None
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    def write(self, block: bytes) -> None:
+        self._digest.update(block)
+        rest = memoryview(block)
+        with _full_disk_reported():
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        self._size_bytes += len(block)
+
+    def finish(self) -> Received:
+        with _full_disk_reported():
+            os.fsync(self._file)
+            os.fchmod(self._file, 0o444)
+        self.close()
+        self.received = Received(self._digest.hexdigest(), self._size_bytes)
+        return self.received
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class FolderStore:
+    """An `EvidenceStore` in a local folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Make the folders and take the lock. Raises BlockingIOError where another service owns `root`."""
+        self._partial = root / "tmp"
+        self._blobs = root / "blobs"
+        for folder in (self._partial, self._blobs):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock_file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock_file)
+            raise
+        self._held: Counter[str] = Counter()
+        self._held_lock = threading.Lock()
+
+    @contextmanager
+    def receive(self) -> Iterator[FolderIncoming]:
+        with _full_disk_reported():
+            incoming = FolderIncoming(self._partial / f"{uuid.uuid4().hex}.part")
+        try:
+            yield incoming
+        finally:
+            incoming.close()
+            incoming.path.unlink(missing_ok=True)  # published ones have another name by now
+
+    @contextmanager
+    def holding(self, sha256: str, is_referenced: Callable[[str], bool]) -> Iterator[None]:
+        with self._held_lock:
+            self._held[sha256] += 1
+        committed = False
+        try:
+            yield
+            committed = True
+        finally:
+            with self._held_lock:
+                self._held[sha256] -= 1
+                last = not self._held[sha256]
+                if last:
+                    del self._held[sha256]
+                if last and not committed and not is_referenced(sha256):
+                    self._blob(sha256).unlink(missing_ok=True)
+
+    def publish(self, incoming: Incoming) -> None:
+        assert isinstance(incoming, FolderIncoming) and incoming.received is not None
+        target = self._blob(incoming.received.sha256)
+        with self._held_lock, _full_disk_reported():
+            # An equal blob stays as it is: replacing it would also replace one that was tampered with, unnoticed.
+            if target.exists():
+                return
+            for folder in (target.parent.parent, target.parent):
+                if not folder.exists():
+                    folder.mkdir()
+                    _sync_folder(folder.parent)
+            incoming.path.rename(target)
+            _sync_folder(target.parent)
+
+    @contextmanager
+    def local_copy(self, sha256: str) -> Iterator[Path]:
+        path = self._blob(sha256)
+        if not path.is_file():
+            raise EvidenceMissingError("the evidence of this analysis is not in the store")
+        yield path
+
+    def verify(self, sha256: str) -> None:
+        digest = hashlib.sha256()
+        try:
+            with self.local_copy(sha256) as path, path.open("rb") as file:
+                while block := file.read(READ_BLOCK_BYTES):
+                    digest.update(block)
+        except OSError as error:
+            raise EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}") from error
+        if digest.hexdigest() != sha256:
+            raise EvidenceAlteredError(
+                "the stored evidence no longer has the hash that it was received with; it was not examined"
+            )
+
+    def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
+        partial_files = 0
+        for path in self._partial.iterdir():
+            path.unlink()
+            partial_files += 1
+        unreferenced = 0
+        batch: list[Path] = []
+        for path in self._blobs.glob("*/*/*"):
+            batch.append(path)
+            if len(batch) == SWEEP_BATCH:
+                unreferenced += _remove_unreferenced(batch, referenced)
+                batch = []
+        return SweepResult(partial_files, unreferenced + _remove_unreferenced(batch, referenced))
+
+    def check_writable(self) -> None:
+        probe = self._partial / f"{uuid.uuid4().hex}.ready"
+        probe.write_bytes(b"1")
+        probe.unlink()
+
+    def close(self) -> None:
+        os.close(self._lock_file)
+
+    def _blob(self, sha256: str) -> Path:
+        return self._blobs / sha256[:2] / sha256[2:4] / sha256
+
+
+def _remove_unreferenced(batch: Collection[Path], referenced: Callable[[Collection[str]], Collection[str]]) -> int:
+    kept = set(referenced([path.name for path in batch])) if batch else set()
+    doomed = [path for path in batch if path.name not in kept]
+    for path in doomed:
+        path.unlink()
+    return len(doomed)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _full_disk_reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL_ERRNOS:
+            raise StorageFullError("the evidence store has no room for this upload; nothing was kept") from error
+        raise

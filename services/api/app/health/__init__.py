@@ -1,0 +1,1 @@
+"""Whether the service lives, whether it can work, which version it is, and its metrics."""

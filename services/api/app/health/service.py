@@ -1,0 +1,57 @@
+"""Is everything there that work needs?"""
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.errors import AppError
+from app.state import ServiceState
+from earwitness.errors import EarwitnessError
+
+OK = "ok"
+
+log = structlog.get_logger(__name__)
+
+
+def checks(state: ServiceState) -> dict[str, str]:
+    """Each part and `ok`, or a word on what is missing. Details go to the log: anybody may ask."""
+    return {
+        "database": _database(state),
+        "evidence_store": _evidence_store(state),
+        "model": _model(state),
+        "queue": _queue(state),
+    }
+
+
+def _database(state: ServiceState) -> str:
+    try:
+        state.database.ping()
+    except SQLAlchemyError as error:
+        log.warning("database_not_ready", error=str(error))
+        return "unreachable or not migrated"
+    return OK
+
+
+def _evidence_store(state: ServiceState) -> str:
+    try:
+        state.store.check_writable()
+    except OSError as error:
+        log.warning("evidence_store_not_ready", error=str(error))
+        return "not writable"
+    return OK
+
+
+def _model(state: ServiceState) -> str:
+    if not state.detector_loaded.done():
+        return "loading"
+    error = state.detector_loaded.exception()
+    if isinstance(error, EarwitnessError | AppError):
+        return "could not be loaded"
+    return OK
+
+
+def _queue(state: ServiceState) -> str:
+    try:
+        state.queue.check_room()
+    except AppError:
+        return "full"
+    return OK

@@ -1,0 +1,62 @@
+"""Who may do what: the one table, and the one place where it is enforced.
+
+@router.get("/...")
+def endpoint(user: Annotated[User, Depends(allow(Action.READ_RECORD))]) -> ...
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.errors import ForbiddenError
+from app.identity.authenticators import Authenticator
+from app.identity.user import Role, User
+from app.state import service_state
+
+
+class Action(StrEnum):
+    UPLOAD = "upload"
+    RUN = "run"
+    READ_RECORD = "read_record"
+    READ_REPORT = "read_report"
+    READ_MODELS = "read_models"
+    READ_RUNS = "read_runs"
+    READ_EVENTS = "read_events"
+    READ_EVIDENCE = "read_evidence"
+    VERIFY_AUDIT = "verify_audit"
+
+
+_FIELD = frozenset({Action.UPLOAD, Action.RUN, Action.READ_RECORD, Action.READ_REPORT, Action.READ_MODELS})
+_ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE}
+_ADMIN = _ANALYST | {Action.VERIFY_AUDIT}
+
+PERMISSIONS: Mapping[Role, frozenset[Action]] = {
+    Role.FIELD: _FIELD,
+    Role.ANALYST: _ANALYST,
+    Role.ADMIN: _ADMIN,
+}
+
+
+def check(user: User, action: Action) -> None:
+    """Raises ForbiddenError where the user's role does not allow `action`."""
+    if action not in PERMISSIONS[user.role]:
+        raise ForbiddenError(f"the role {user.role} may not {action.replace('_', ' ')}: ask an administrator")
+
+
+def allow(action: Action) -> Callable[[User], User]:
+    """A dependency that answers 401, 400 or 403, or gives the user who may do `action`."""
+
+    def permitted(user: Annotated[User, Depends(current_user)]) -> User:
+        check(user, action)
+        return user
+
+    return permitted
+
+
+def current_user(request: Request) -> User:
+    authenticator: Authenticator = service_state(request).authenticator
+    user = authenticator.authenticate(request.headers)
+    request.state.user = user.name  # for the access log
+    return user

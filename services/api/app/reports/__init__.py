@@ -1,0 +1,1 @@
+"""The forensic report over HTTP; `earwitness.report` builds it."""

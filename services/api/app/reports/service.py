@@ -1,0 +1,79 @@
+"""From rows to the library's report. No text is written here."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from app.analysis.models import AnalysisRecord, Status
+from app.audit.models import AuditEvent
+from app.detectors.source import DetectorDescription
+from app.errors import AnalysisNotDoneError
+from app.runs.models import DetectorRun
+from app.runs.recording import output_of
+from earwitness.actions import ActionPolicy
+from earwitness.report import (
+    CustodyEvent,
+    CustodyMetadata,
+    EvidenceMetadata,
+    Failure,
+    MethodMetadata,
+    build_report,
+    method_from_spec,
+)
+
+ENDED = (Status.DONE, Status.FAILED)
+
+
+def require_ended(record: AnalysisRecord) -> None:
+    """Raises AnalysisNotDoneError while there is nothing to report."""
+    if record.status not in ENDED:
+        raise AnalysisNotDoneError(f"the analysis is {record.status.lower()}: run it, and wait for the run's end")
+
+
+def report(
+    record: AnalysisRecord,
+    run: DetectorRun,
+    events: Iterable[AuditEvent],
+    *,
+    detector: DetectorDescription,
+    policy: ActionPolicy,
+    generated_at: datetime,
+) -> dict[str, Any]:
+    """The report on the newest run of `record`, by `earwitness.report`."""
+    return build_report(
+        analysis_id=str(record.id),
+        status=record.status.value,
+        output=output_of(run),
+        evidence=EvidenceMetadata(
+            filename=record.filename,
+            media_type=record.media_type.value,
+            size_bytes=record.size_bytes,
+            sha256_at_receipt=record.sha256,
+            sha256_at_analysis=run.evidence_sha256 if run.evidence_verified else None,
+        ),
+        custody=CustodyMetadata(
+            created_at=record.created_at,
+            device_id=record.device_id,
+            case_id=record.case_id,
+            exhibit_id=record.exhibit_id,
+            source=record.source,
+            notes=record.notes,
+            created_by=record.created_by,
+            analysed_at=run.finished_at,
+            events=tuple(
+                CustodyEvent(event.timestamp, event.event_type.value, event.actor, event.details)
+                for event in events
+            ),
+        ),
+        method=_method(run, detector),
+        policy=policy,
+        generated_at=generated_at,
+        failure=Failure(run.failure_code, run.failure_message or "") if run.failure_code else None,
+    )
+
+
+def _method(run: DetectorRun, detector: DetectorDescription) -> MethodMetadata:
+    """The full method where the run used the model that is loaded; an older run's is known by version and hash."""
+    if detector.spec is not None and detector.model_sha256 == run.model_sha256:
+        return method_from_spec(detector.spec)
+    return MethodMetadata(run.model_version or "unknown", graph_sha256=run.model_sha256)

@@ -1,0 +1,92 @@
+"""Who carries out the runs that were accepted. The seam at which a queue shared by several hosts will come in.
+
+The database says which runs wait (status QUEUED): a queue may forget everything when it dies, and the next start
+submits them again. Nothing here knows what a run is.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Protocol
+
+from app.errors import QueueFullError, ShuttingDownError
+
+POLL_S = 0.05
+
+
+class JobQueue(Protocol):
+    def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[None]:
+        """Have the run carried out; the future ends when its outcome stands in the database.
+
+        Raises ShuttingDownError.
+        """
+        ...
+
+    def check_room(self) -> None:
+        """Raises QueueFullError where no more runs should be accepted."""
+        ...
+
+    def depth(self) -> int:
+        """Runs that wait or are under way here."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LocalQueue:
+    """Threads of this process, as many as there are worker processes; each waits for one worker at a time."""
+
+    def __init__(
+        self,
+        perform: Callable[[uuid.UUID, uuid.UUID], None],
+        interrupt: Callable[[], None],
+        *,
+        workers: int,
+        max_waiting: int,
+        grace: timedelta,
+    ) -> None:
+        """`perform` carries out one run; `interrupt` makes those under way end at once."""
+        self._perform = perform
+        self._interrupt = interrupt
+        self._max_waiting = max_waiting
+        self._grace = grace
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="run")
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._closed = False
+
+    def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[None]:
+        with self._lock:
+            if self._closed:
+                raise ShuttingDownError(
+                    "the service is stopping; the run stays queued and is done after the restart"
+                )
+            future = self._threads.submit(self._perform, analysis_id, run_id)
+            self._depth += 1
+        future.add_done_callback(self._count_down)
+        return future
+
+    def check_room(self) -> None:
+        if self._depth >= self._max_waiting:
+            raise QueueFullError(f"{self._depth} runs are waiting already: try again later")
+
+    def depth(self) -> int:
+        return self._depth
+
+    def close(self) -> None:
+        """Give what is under way its grace, then interrupt it; what still waits stays QUEUED in the database."""
+        with self._lock:
+            self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + self._grace.total_seconds()
+        while self._depth and time.monotonic() < end:
+            time.sleep(POLL_S)
+        self._interrupt()
+        self._threads.shutdown(wait=True)
+
+    def _count_down(self, _future: Future[None]) -> None:
+        with self._lock:
+            self._depth -= 1

@@ -1,0 +1,125 @@
+"""Between a detector's output and the rows that hold it, in both directions. No session here."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from app.analysis.models import AnalysisRecord, Status
+from app.errors import AppError, code_of
+from app.orm import utc_now
+from app.runs.models import DetectorRun, RunOutcome
+from earwitness.detector import DetectorOutput
+from earwitness.errors import EarwitnessError
+from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
+
+
+def finding_columns(output: DetectorOutput) -> dict[str, Any]:
+    """What the record and the run both keep of an output."""
+    return {
+        "verdict": output.verdict,
+        "confidence": output.confidence,
+        "p_fake": output.p_fake,
+        "llr": output.llr,
+        "explanations": list(output.explanations),
+        "signals": dict(output.signals),
+        "abstentions": [reason.value for reason in output.abstentions],
+        "model_version": output.model_version,
+    }
+
+
+NOTHING_FOUND: dict[str, Any] = {
+    "verdict": Verdict.SUSPICIOUS,
+    "confidence": 0.0,
+    "p_fake": None,
+    "llr": None,
+    "explanations": [],
+    "signals": {},
+    "abstentions": [],
+}
+"""What a record says before its first run and after a failed one."""
+
+
+def ended_run(
+    record: AnalysisRecord,
+    result: DetectorOutput | EarwitnessError | AppError,
+    *,
+    started_at: datetime,
+    evidence_verified: bool,
+    model_version: str,
+    model_sha256: str | None,
+) -> DetectorRun:
+    """The row of the run that `record` has under way, given how it ended."""
+    finished_at = utc_now()
+    assert record.run_id is not None and record.run_requested_by is not None
+    run = DetectorRun(
+        id=record.run_id,
+        analysis_id=record.id,
+        requested_by=record.run_requested_by,
+        started_at=started_at,
+        finished_at=finished_at,
+        processing_ms=round((finished_at - started_at).total_seconds() * 1000),
+        evidence_sha256=record.sha256,
+        evidence_verified=evidence_verified,
+        model_version=model_version,
+        model_sha256=model_sha256,
+    )
+    if isinstance(result, DetectorOutput):
+        _fill(run, result)
+        return run
+    run.outcome = RunOutcome.FAILED
+    run.failure_code = code_of(result)
+    run.failure_message = str(result)
+    _set(run, NOTHING_FOUND)
+    return run
+
+
+def _fill(run: DetectorRun, output: DetectorOutput) -> None:
+    run.outcome = RunOutcome.DONE
+    _set(run, finding_columns(output))
+    run.score = output.score
+    run.warnings = list(output.warnings)
+    run.windows = [asdict(window) for window in output.windows]
+    run.most_suspicious = asdict(output.most_suspicious) if output.most_suspicious else None
+    run.media = asdict(output.media) if output.media else None
+    run.duration_s = output.duration_s
+    run.timings_ms = dict(output.timings_ms)
+
+
+def show_newest(record: AnalysisRecord, run: DetectorRun) -> None:
+    """Make the record show this run."""
+    record.status = Status.DONE if run.outcome is RunOutcome.DONE else Status.FAILED
+    record.updated_at = run.finished_at
+    record.failure_code = run.failure_code
+    record.failure_message = run.failure_message
+    record.processing_ms = run.processing_ms
+    _set(record, {name: getattr(run, name) for name in (*NOTHING_FOUND, "model_version")})
+    if run.duration_s is not None:
+        record.duration_s = run.duration_s
+
+
+def output_of(run: DetectorRun) -> DetectorOutput | None:
+    """The detector's output as it was when the run ended; None for a failed run."""
+    if run.outcome is not RunOutcome.DONE:
+        return None
+    return DetectorOutput(
+        verdict=run.verdict,
+        confidence=run.confidence,
+        explanations=tuple(run.explanations),
+        signals=run.signals,
+        model_version=run.model_version or "unknown",
+        p_fake=run.p_fake,
+        llr=run.llr,
+        score=run.score,
+        windows=tuple(WindowScore(**window) for window in run.windows),
+        most_suspicious=Stretch(**run.most_suspicious) if run.most_suspicious else None,
+        abstentions=tuple(Abstention(reason) for reason in run.abstentions),
+        media=MediaInfo(**run.media) if run.media else None,
+        duration_s=run.duration_s,
+        warnings=tuple(run.warnings),
+        timings_ms=run.timings_ms,
+    )
+
+
+def _set(row: AnalysisRecord | DetectorRun, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)

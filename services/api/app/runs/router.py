@@ -1,0 +1,101 @@
+"""Running the detector, and the runs that were."""
+
+import asyncio
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.analysis import service as analyses
+from app.analysis.models import AnalysisRecord, Status
+from app.analysis.router import MAX_OFFSET
+from app.analysis.schemas import AnalysisView
+from app.errors import RunFailedError
+from app.identity.permissions import Action, allow
+from app.identity.user import User
+from app.problems import documented
+from app.runs import repository, service
+from app.runs.schemas import RunList
+from app.state import ServiceState, service_state
+
+RESPOND_ASYNC = "respond-async"
+DEFAULT_RUNS = 20
+MAX_RUNS = 50  # a run of a three-hour recording lists more than 5,000 windows
+
+router = APIRouter(prefix="/v1/analysis/{analysis_id}", tags=["runs"])
+
+
+@router.post(
+    "/run",
+    summary="Run the detector",
+    response_model=AnalysisView,
+    responses={
+        202: {
+            "model": AnalysisView,
+            "description": "Accepted (`Prefer: respond-async`); poll the record at `Location`",
+        },
+        **documented(400, 401, 403, 404, 409, 422, 500, 503, 504),
+    },
+)
+async def run(
+    analysis_id: uuid.UUID,
+    response: Response,
+    state: Annotated[ServiceState, Depends(service_state)],
+    user: Annotated[User, Depends(allow(Action.RUN))],
+    prefer: Annotated[str | None, Header(examples=[RESPOND_ASYNC])] = None,
+) -> Any:
+    """Waits for the outcome unless `Prefer: respond-async` asks not to.
+
+    A run that fails leaves the record FAILED with its code; the answer is a problem with the same code. One run of
+    an analysis at a time: a second one is answered 409.
+    """
+    state.queue.check_room()
+    run_id = await run_in_threadpool(_request, state, user, analysis_id)
+    ended = state.queue.submit(analysis_id, run_id)
+    if _wants_async(prefer):
+        response.status_code = 202
+        response.headers["Location"] = f"/v1/analysis/{analysis_id}"
+        response.headers["Preference-Applied"] = RESPOND_ASYNC
+        return await run_in_threadpool(_record, state, analysis_id)
+    await asyncio.shield(asyncio.wrap_future(ended))  # a client that goes away does not end the run
+    record = await run_in_threadpool(_record, state, analysis_id)
+    if record.status is Status.FAILED and record.run_id == run_id:
+        raise RunFailedError(
+            record.failure_message or "", failure_code=record.failure_code or "", analysis_id=str(analysis_id)
+        )
+    return record
+
+
+@router.get(
+    "/runs",
+    summary="Every run that ended, newest first",
+    response_model=RunList,
+    responses=documented(400, 401, 403, 404, 422),
+)
+def list_runs(
+    analysis_id: uuid.UUID,
+    state: Annotated[ServiceState, Depends(service_state)],
+    _user: Annotated[User, Depends(allow(Action.READ_RUNS))],
+    limit: Annotated[int, Query(ge=1, le=MAX_RUNS)] = DEFAULT_RUNS,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+) -> Any:
+    with state.database.read() as session:
+        analyses.require(session, analysis_id)
+        items = repository.of_analysis(session, analysis_id, limit=limit, offset=offset)
+    return {"items": items, "limit": limit, "offset": offset}
+
+
+def _request(state: ServiceState, user: User, analysis_id: uuid.UUID) -> uuid.UUID:
+    with state.database.write() as session:
+        return service.request_run(session, user, analysis_id)
+
+
+def _record(state: ServiceState, analysis_id: uuid.UUID) -> AnalysisRecord:
+    with state.database.read() as session:
+        return analyses.require(session, analysis_id)
+
+
+def _wants_async(prefer: str | None) -> bool:
+    """RFC 7240: preferences are separated by commas, parameters follow a semicolon, unknown ones are ignored."""
+    return any(part.split(";")[0].strip().lower() == RESPOND_ASYNC for part in (prefer or "").split(","))

@@ -1,0 +1,67 @@
+"""What the API says of runs."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.analysis.schemas import Probability, Sha256
+from app.runs.models import RunOutcome
+from earwitness.finding import Abstention, Verdict
+
+
+class WindowView(BaseModel):
+    start_s: float
+    end_s: float
+    score: Annotated[float, Field(description="The network's raw logit; higher means more likely synthetic.")]
+    llr: float
+    p_fake: Probability
+    speech_share: Annotated[float, Field(ge=0, le=1)]
+
+
+class StretchView(BaseModel):
+    start_s: float
+    end_s: float
+    p_fake: Probability
+
+
+class RunView(BaseModel):
+    """One run that ended. Never changed afterwards."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    analysis_id: uuid.UUID
+    requested_by: str
+    started_at: datetime
+    finished_at: datetime
+    processing_ms: int
+    outcome: RunOutcome
+    failure_code: str | None
+    failure_message: str | None
+    evidence_sha256: Sha256
+    evidence_verified: Annotated[
+        bool, Field(description="The stored bytes still had this hash when the run began.")
+    ]
+    model_version: str | None
+    model_sha256: str | None
+    verdict: Verdict
+    confidence: Probability
+    p_fake: Probability | None
+    llr: float | None
+    score: float | None
+    explanations: list[str]
+    signals: dict[str, float | None]
+    abstentions: list[Abstention]
+    warnings: list[str]
+    windows: list[WindowView]
+    most_suspicious: StretchView | None
+    duration_s: float | None
+    timings_ms: dict[str, float]
+
+
+class RunList(BaseModel):
+    items: list[RunView]
+    limit: int
+    offset: int

@@ -1,0 +1,185 @@
+"""A run from its request to its outcome.
+
+    request -> QUEUED -> RUNNING -> DONE or FAILED, and a row in detector_runs
+
+`request_run` and `recover` work inside the caller's transaction; `Runner.perform` is the job and owns its own:
+one to begin, one to end, none open while the detector works.
+"""
+
+import os
+import time
+import uuid
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app.analysis import repository as records
+from app.analysis import service as analyses
+from app.analysis.models import AnalysisRecord, Status
+from app.audit import repository as audit
+from app.audit.models import EventType
+from app.database import Database
+from app.detectors.source import DetectorDescription
+from app.errors import AppError, DetectorBugError, RunInterruptedError, RunUnderWayError
+from app.evidence.store import EvidenceStore
+from app.identity.user import User
+from app.metrics import Metrics
+from app.orm import utc_now
+from app.runs import repository, worker
+from app.runs.models import DetectorRun, RunOutcome
+from app.runs.recording import ended_run, show_newest
+from app.runs.workers import WorkerPool
+from earwitness.detector import DetectorOutput
+from earwitness.errors import EarwitnessError
+
+RECORDING_ATTEMPTS = 6
+RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
+
+log = structlog.get_logger(__name__)
+
+
+def request_run(session: Session, user: User, analysis_id: uuid.UUID) -> uuid.UUID:
+    """Accept a run; its id. Raises AnalysisNotFoundError or RunUnderWayError."""
+    run_id = uuid.uuid4()
+    if not records.claim_for_run(session, analysis_id, run_id, user.name):
+        record = analyses.require(session, analysis_id)
+        raise RunUnderWayError(f"a run of this analysis is {record.status.lower()}: wait for its end")
+    audit.append(
+        session,
+        EventType.RUN_REQUESTED,
+        actor=user.name,
+        analysis_id=analysis_id,
+        details={"run_id": str(run_id)},
+    )
+    return run_id
+
+
+def recover(session: Session, detector: DetectorDescription) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """After a start: end the runs that died with the last process; give those that only waited, to queue again.
+
+    A run that was RUNNING is not begun again by itself: if its recording took the process down, it would again.
+    """
+    waiting: list[tuple[uuid.UUID, uuid.UUID]] = []
+    for record in records.under_way(session):
+        assert record.run_id is not None
+        if record.status is Status.QUEUED:
+            waiting.append((record.id, record.run_id))
+        else:
+            error = RunInterruptedError("the service stopped while this run was under way: run it again")
+            _record_end(
+                session, record, error, started_at=record.updated_at, evidence_verified=False, detector=detector
+            )
+    return waiting
+
+
+class Runner:
+    def __init__(
+        self,
+        database: Database,
+        store: EvidenceStore,
+        workers: WorkerPool,
+        detector: DetectorDescription,
+        metrics: Metrics,
+        run_timeout: timedelta,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._workers = workers
+        self._detector = detector
+        self._metrics = metrics
+        self._timeout_s = run_timeout.total_seconds()
+
+    def perform(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> None:
+        """Carry out one accepted run and record how it ended, whatever way that is."""
+        with self._database.write() as session:
+            if not records.mark_running(session, analysis_id, run_id):
+                return
+            record = analyses.require(session, analysis_id)
+        started_at = utc_now()
+        verified = False
+        result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(
+            "the service failed; its log says how"
+        )
+        try:
+            self._store.verify(record.sha256)
+            verified = True
+            result = self._examine(record)
+        except (EarwitnessError, AppError) as error:
+            result = error
+        finally:  # whatever happened, a bug of ours included: no record stays RUNNING
+            run = self._end(analysis_id, result, started_at, verified)
+        self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
+        self._metrics.run_seconds.observe(run.processing_ms / 1000)
+        log.info(
+            "run_ended",
+            analysis_id=str(analysis_id),
+            run_id=str(run_id),
+            outcome=run.outcome,
+            failure_code=run.failure_code,
+            processing_ms=run.processing_ms,
+        )
+
+    def _examine(self, record: AnalysisRecord) -> DetectorOutput:
+        # The wall clock ends a run; this bound on processor time ends what could outlive it.
+        cpu_s = self._timeout_s * (os.cpu_count() or 1) + 1
+        with self._store.local_copy(record.sha256) as path:
+            metadata = {"filename": record.filename}
+            return self._workers.call(worker.examine, path, metadata, cpu_s, timeout_s=self._timeout_s)
+
+    def _end(
+        self,
+        analysis_id: uuid.UUID,
+        result: DetectorOutput | EarwitnessError | AppError,
+        started_at: datetime,
+        verified: bool,
+    ) -> DetectorRun:
+        """Record the outcome, patiently: a database that is away for a moment must not cost a finished run."""
+        attempt = 1
+        while True:
+            try:
+                with self._database.write() as session:
+                    record = analyses.require(session, analysis_id)
+                    return _record_end(
+                        session,
+                        record,
+                        result,
+                        started_at=started_at,
+                        evidence_verified=verified,
+                        detector=self._detector,
+                    )
+            except OperationalError:
+                if attempt == RECORDING_ATTEMPTS:
+                    raise  # the next start finds the run RUNNING and ends it
+                time.sleep(RECORDING_PAUSE_S * 2**attempt)
+                attempt += 1
+
+
+def _record_end(
+    session: Session,
+    record: AnalysisRecord,
+    result: DetectorOutput | EarwitnessError | AppError,
+    *,
+    started_at: datetime,
+    evidence_verified: bool,
+    detector: DetectorDescription,
+) -> DetectorRun:
+    run = ended_run(
+        record,
+        result,
+        started_at=started_at,
+        evidence_verified=evidence_verified,
+        model_version=detector.model_version,
+        model_sha256=detector.model_sha256,
+    )
+    repository.add(session, run)
+    show_newest(record, run)
+    session.flush()
+    details = {"run_id": str(run.id), "model_version": run.model_version, "evidence_verified": evidence_verified}
+    if run.outcome is RunOutcome.DONE:
+        event, details = EventType.RUN_DONE, {**details, "verdict": run.verdict.value, "p_fake": run.p_fake}
+    else:
+        event, details = EventType.RUN_FAILED, {**details, "failure_code": run.failure_code}
+    audit.append(session, event, actor=run.requested_by, analysis_id=record.id, details=details)
+    return run

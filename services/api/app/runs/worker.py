@@ -1,0 +1,79 @@
+"""What happens inside a worker process. Untrusted media is decoded here and nowhere else in the service.
+
+`start` is the process's initializer; `examine` and `look` are its tasks. Everything is importable by name and every
+argument and result pickles. A worker limits its own memory and processor time, and ends when the service does.
+"""
+
+import contextlib
+import os
+import resource
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from app.detectors.source import DetectorSource
+from earwitness.detector import Detector, DetectorInput, DetectorOutput
+from earwitness.errors import EarwitnessError
+from earwitness.finding import MediaInfo
+from earwitness.media import open_media
+
+EXIT_OUT_OF_MEMORY = 77
+"""Exit status of a worker that ran out of memory: its heap can't be trusted, so it does not go on."""
+PARENT_CHECK_INTERVAL_S = 1.0
+
+_detector: list[Detector] = []  # the process's one detector, loaded once
+
+
+def start(source: DetectorSource | None, memory_bytes: int) -> None:
+    """Limit this process, watch over its parent and load the detector, where it needs one."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would copy evidence to disk
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    if source is not None:
+        _detector[:] = [source.load()]
+
+
+def ready() -> str | None:
+    """Version of the loaded detector; asked once after the start, so that the first run does not wait for it."""
+    return _detector[0].model_version if _detector else None
+
+
+def examine(path: Path, metadata: Mapping[str, str], cpu_s: float) -> DetectorOutput:
+    """Run the detector. Raises what it raises, the stored path replaced by the user's label in messages."""
+    with _guarded(path, metadata.get("filename", "the recording"), cpu_s):
+        return _detector[0].analyze(DetectorInput(path, metadata))
+
+
+def look(path: Path, label: str, cpu_s: float) -> MediaInfo:
+    """What the container says, after the first sound in it, if there is a track, was really decoded."""
+    with _guarded(path, label, cpu_s), open_media(path) as media:
+        next(iter(media), None)
+        return media.info
+
+
+@contextlib.contextmanager
+def _guarded(path: Path, label: str, cpu_s: float) -> Iterator[None]:
+    _limit_cpu(cpu_s)
+    try:
+        yield
+    except MemoryError:
+        os._exit(EXIT_OUT_OF_MEMORY)
+    except EarwitnessError as error:
+        told = str(error).replace(str(path), label).replace(path.name, label)
+        raise type(error)(told) from None
+
+
+def _limit_cpu(cpu_s: float) -> None:
+    """Let this process burn `cpu_s` more; the kernel kills it at the limit. Limits count from its start."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime + cpu_s) + 1
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _end_with_parent(parent: int) -> None:
+    """A killed service leaves no worker behind, not even a busy one."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_INTERVAL_S)
+    os._exit(0)

@@ -1,0 +1,71 @@
+"""Everything that an operator can set, read once from the environment (prefix `EARWITNESS_`) and passed on.
+
+    settings = Settings()                                    # from the environment
+    settings = Settings(evidence_dir=Path("/srv/evidence"))  # in a test
+
+Durations accept seconds (`90`) or ISO 8601 (`PT90S`).
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from earwitness.model_spec import default_model_path
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class Mode(StrEnum):
+    DEVELOPMENT = "development"
+    """Users name themselves by the headers X-User and X-Role: for one person on one machine."""
+    PRODUCTION = "production"
+    """Those headers are refused; without an authenticator everything but health and metrics is."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="EARWITNESS_", frozen=True, extra="forbid")
+
+    mode: Mode = Mode.DEVELOPMENT
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    """0 takes a free port; `port_file` says which."""
+    port_file: Path | None = None
+    """Where the chosen port is written once the service listens."""
+    database_url: str = "sqlite:///var/earwitness.db"
+    evidence_dir: Path = Path("var/evidence")
+    model: Path = Field(default_factory=default_model_path)
+    max_upload_bytes: int = Field(default=2 * GIB, gt=0)
+    run_timeout: timedelta = timedelta(minutes=15)
+    """Wall time of one run, after which its process is killed. A three-hour hearing takes a few minutes."""
+    probe_timeout: timedelta = timedelta(seconds=15)
+    """Wall time of the look at an upload's container; headers are read in milliseconds."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Runs at the same time, each in its own process."""
+    worker_memory_bytes: int = Field(default=4 * GIB, ge=256 * MIB)
+    """Address space of a worker process. The runtime's threads reserve far more than they use."""
+    max_queued_runs: int = Field(default=1_000, ge=1)
+    shutdown_grace: timedelta = timedelta(seconds=20)
+    """How long a stopping service waits for what is under way before it interrupts it."""
+    cors_origins: tuple[str, ...] = ()
+    """Closed unless an operator opens it: a JSON list of origins."""
+    log_level: str = "INFO"
+    git_revision: str | None = None
+    """What `GET /version` reports; read from the checkout where not set."""
+
+    @field_validator("run_timeout", "probe_timeout", "shutdown_grace", mode="before")
+    @classmethod
+    def _plain_seconds(cls, value: object) -> object:
+        if isinstance(value, str) and value.replace(".", "", 1).isdigit():
+            return timedelta(seconds=float(value))
+        return value
+
+    @field_validator("run_timeout", "probe_timeout")
+    @classmethod
+    def _positive(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            raise ValueError("a time limit must be positive")
+        return value

@@ -1,0 +1,92 @@
+"""Everything that has to be started and stopped, in the order in which it depends on each other.
+
+Each part registers how it is stopped as soon as it stands, so a start that fails half way leaves nothing running.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import structlog
+
+from app.analysis import repository as records
+from app.database import Database
+from app.detectors.source import DetectorDescription, DetectorSource
+from app.evidence.store import FolderStore
+from app.identity.authenticators import Authenticator
+from app.metrics import Metrics
+from app.migration import migrate
+from app.runs import service as runs
+from app.runs import worker
+from app.runs.queue import LocalQueue
+from app.runs.workers import WorkerPool
+from app.settings import Settings
+from app.state import ServiceState
+from earwitness.actions import load_action_policy
+
+PROBE_MEMORY_BYTES = 2 << 30  # address space; a container's headers need a fraction of it
+LOADING_LIMIT_S = 120.0
+
+log = structlog.get_logger(__name__)
+
+
+def start(
+    stack: ExitStack,
+    settings: Settings,
+    *,
+    source: DetectorSource,
+    description: DetectorDescription,
+    authenticator: Authenticator,
+    metrics: Metrics,
+) -> ServiceState:
+    """Open, migrate, tidy up after the last process, and begin to work. Closing `stack` stops it all again.
+
+    Raises BlockingIOError where another service owns the evidence folder.
+    """
+    store = FolderStore(settings.evidence_dir)  # first: its lock keeps a second service from everything below
+    stack.callback(store.close)
+    database = Database(settings.database_url)
+    stack.callback(database.close)
+    migrate(database)
+    workers = WorkerPool(source, workers=settings.workers, memory_bytes=settings.worker_memory_bytes)
+    prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
+    stack.callback(prober.close)
+    runner = runs.Runner(database, store, workers, description, metrics, settings.run_timeout)
+    queue = LocalQueue(
+        runner.perform,
+        workers.close,
+        workers=settings.workers,
+        max_waiting=settings.max_queued_runs,
+        grace=settings.shutdown_grace,
+    )
+    stack.callback(queue.close)
+    _tidy_up(database, store, queue, description)
+    loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+    loaded = loader.submit(workers.call, worker.ready, timeout_s=LOADING_LIMIT_S)
+    loader.shutdown(wait=False)
+    return ServiceState(
+        settings=settings,
+        database=database,
+        store=store,
+        authenticator=authenticator,
+        metrics=metrics,
+        detector=description,
+        action_policy=load_action_policy(),
+        prober=prober,
+        queue=queue,
+        detector_loaded=loaded,
+    )
+
+
+def _tidy_up(database: Database, store: FolderStore, queue: LocalQueue, description: DetectorDescription) -> None:
+    with database.read() as session:
+        swept = store.sweep(lambda hashes: records.referenced(session, hashes))
+    with database.write() as session:
+        waiting = runs.recover(session, description)
+    for analysis_id, run_id in waiting:
+        queue.submit(analysis_id, run_id)
+    log.info(
+        "tidied_up",
+        partial_files=swept.partial_files,
+        unreferenced_blobs=swept.unreferenced_blobs,
+        queued_again=len(waiting),
+    )
