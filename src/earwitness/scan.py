@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -25,6 +26,8 @@ from earwitness.score_table import ScoreRow, ScoreTable
 
 MakeDetector = Callable[[], Detector]
 """Called once in every worker, so it must survive pickling."""
+
+_Waiting: TypeAlias = "deque[tuple[str, ProcessFuture[ScoreRow]]]"
 
 LOOK_AHEAD_PER_JOB = (
     16  # recordings under way or waiting to be written, so that one long one does not stop the rest
@@ -71,7 +74,7 @@ def scan(
         wanted = [str(path) for path in recordings]
         missing = [path for path in wanted if path not in table.done]
         report(len(wanted) - len(missing))
-        waiting: "deque[tuple[str, ProcessFuture[ScoreRow]]]" = deque()
+        waiting: _Waiting = deque()
         pool = ProcessPool(
             max_workers=options.jobs,
             initializer=_start_worker,
@@ -89,13 +92,14 @@ def scan(
                 report(1)
             pool.close()  # type: ignore[no-untyped-call]
         finally:
-            pool.stop()  # type: ignore[no-untyped-call]  # after an interruption: what is under way is done again by the next scan
+            # After an interruption: what was under way is done by the next scan.
+            pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
     return ScanSummary(recordings=len(wanted), already_there=len(wanted) - len(missing), **counts)
 
 
 def _settle(
-    waiting: "deque[tuple[str, ProcessFuture[ScoreRow]]]",
+    waiting: _Waiting,
     table: ScoreTable,
     counts: dict[str, int],
     options: ScanOptions,

@@ -15,8 +15,8 @@ from earwitness.errors import MediaNotFoundError, UnreadableMediaError
 
 MEDIA_SUFFIXES = frozenset((
     ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".flac",
-    ".flv", ".gsm", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".oga", ".ogg", ".ogv", ".opus", ".ts", ".tta", ".w64", ".wav", ".webm", ".wma", ".wmv", ".wv",
+    ".flv", ".gsm", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg",
+    ".mts", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".tta", ".w64", ".wav", ".webm", ".wma", ".wmv", ".wv",
 ))  # fmt: skip
 PATH_COLUMNS = ("path", "file")
 
