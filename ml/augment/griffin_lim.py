@@ -15,10 +15,10 @@ from earwitness.waveform import SAMPLE_RATE_HZ, Samples
 from ml.augment.draws import chance, whole
 from ml.augment.stft import analyse, synthesise
 
-SHAPES = ((512, 128), (512, 160), (512, 200), (800, 200), (1_024, 200), (1_024, 256))
+SHAPES = ((512, 128), (800, 160), (800, 200), (1_024, 200), (1_024, 256))
 """Transform size and hop in samples; usual recipes at 16 kHz, all quick for the FFT."""
-MEL_BANDS = (40, 64, 80, 100)
-ITERATIONS = (3, 12)
+MEL_BANDS = (64, 80, 100, 128)
+ITERATIONS = (5, 16)
 MOMENTUM = 0.99  # the paper's
 TOP_HZ = SAMPLE_RATE_HZ / 2
 MAGNITUDE_FLOOR = 1e-6
@@ -60,7 +60,10 @@ def through_mel(magnitude: NDArray[np.float32], bands: int) -> NDArray[np.float3
 
 @lru_cache(maxsize=16)
 def _mel_pair(fft_size: int, bands: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Triangular mel filters (HTK's scale), (bands, bins), and their non-negative way back, (bins, bands)."""
+    """Triangular mel filters (HTK's scale) as weighted means, (bands, bins), and interpolation back, (bins, bands).
+
+    Both have rows that sum to 1, so a flat spectrum stays flat.
+    """
     top_mel = 2_595.0 * np.log10(1.0 + TOP_HZ / 700.0)
     corners_hz = 700.0 * (10.0 ** (np.linspace(0.0, top_mel, bands + 2) / 2_595.0) - 1.0)
     bins_hz = fft.rfftfreq(fft_size, 1 / SAMPLE_RATE_HZ)
@@ -69,4 +72,9 @@ def _mel_pair(fft_size: int, bands: int) -> tuple[NDArray[np.float32], NDArray[n
     mel = np.maximum(0.0, np.minimum(rising, falling))
     for band in np.flatnonzero(mel.sum(axis=1) == 0):  # narrower than a bin: give it the nearest one
         mel[band, np.argmin(np.abs(bins_hz - corners_hz[band + 1]))] = 1.0
-    return mel.astype(np.float32), np.maximum(np.linalg.pinv(mel), 0.0).astype(np.float32)
+    back = mel.T.copy()
+    for bin_ in np.flatnonzero(back.sum(axis=1) == 0):  # the ends of the band: hold the nearest band's value
+        back[bin_, np.argmin(np.abs(corners_hz[1:-1] - bins_hz[bin_]))] = 1.0
+    mel /= mel.sum(axis=1, keepdims=True)
+    back /= back.sum(axis=1, keepdims=True)
+    return mel.astype(np.float32), back.astype(np.float32)

@@ -17,8 +17,8 @@ FRAME = 400  # 25 ms
 HOP = 100  # 6.25 ms
 FFT_SIZE = 1_024  # leaves room for the filter to ring out
 ORDERS = (12, 24)
-BREATHINESS = (0.05, 0.4)  # noise power in voiced frames, relative to the pulses'
-WHITE_NOISE_CORRECTION = 1e-4  # -40 dB: keeps the recursion stable where the band is empty
+BREATHINESS = (0.01, 0.15)  # noise power in voiced frames, relative to the pulses'
+WHITE_NOISE_CORRECTION = 1e-6  # -60 dB: keeps the recursion stable where the band is empty
 
 
 def lpc_copy(samples: Samples, rng: np.random.Generator) -> Samples:

@@ -15,6 +15,8 @@ from earwitness.waveform import Samples, sample_count
 from ml.augment.draws import Range, uniform, whole
 from ml.augment.spectrum import TINY_RMS, rms
 
+SHORTEST_S = 0.1  # in less than this neither a stretch nor its fades mean anything
+
 
 @dataclass(frozen=True, slots=True)
 class SpliceConfig:
@@ -35,11 +37,14 @@ def splice(
 
     Returns the clip, as long as `bonafide`, and labels of shape (ceil(length / frame hop),): frame k covers
     [k, k + 1) * frame_hop_s. At least one stretch is set in. Raises ValueError where the two differ in length or
-    are empty.
+    are shorter than `SHORTEST_S`.
     """
     config = config or SpliceConfig()
-    if bonafide.shape != spoof.shape or bonafide.ndim != 1 or bonafide.size == 0:
-        raise ValueError(f"splice needs two clips of one length, not of shapes {bonafide.shape} and {spoof.shape}")
+    if bonafide.shape != spoof.shape or bonafide.ndim != 1 or bonafide.size < sample_count(SHORTEST_S):
+        raise ValueError(
+            f"splice needs two clips of one length, {SHORTEST_S} s or more, "
+            f"not of shapes {bonafide.shape} and {spoof.shape}"
+        )
     length = bonafide.size
     fade = max(1, min(sample_count(uniform(rng, config.fade_s)), length // 8))
     is_spoof = np.zeros(length, dtype=bool)
