@@ -52,6 +52,11 @@ class OodReference:
     components: tuple[tuple[float, ...], ...]
     """(rank, dim): the whitening"""
 
+    def __post_init__(self) -> None:
+        dims = {len(row) for row in (*self.means, *self.components)}
+        if not self.means or not self.components or len(dims) != 1:
+            raise ValueError("ood needs class means and whitening rows, all of one length")
+
     def distance(self, embedding: NDArray[np.float32]) -> float:
         """Distance of one embedding, shape (dim,), to the nearest class; 1 is about one standard deviation."""
         offsets = np.asarray(self.means) - embedding.astype(np.float64)
@@ -153,6 +158,7 @@ def parse_spec(text: str) -> ModelSpec:
                 ),
             }
         )
+        _check_types(spec)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelMismatchError(f"missing or ill-formed value: {error}") from error
     if spec.sample_rate_hz != SAMPLE_RATE_HZ:
@@ -163,6 +169,20 @@ def parse_spec(text: str) -> ModelSpec:
             "train it anew or use the matching release"
         )
     return spec
+
+
+def _check_types(spec: ModelSpec) -> None:
+    """Raises TypeError where JSON gave a value of another type than the field's."""
+    texts = ("model_version", "graph_sha256", "thresholds_chosen", "git_commit")
+    numbers = ("min_window_s", "frame_hop_s")
+    tables = ("inputs", "outputs", "training", "evaluation")
+    for names, wanted in ((texts, str), (numbers, int | float), (tables, dict)):
+        for name in names:
+            if not isinstance(getattr(spec, name), wanted):
+                raise TypeError(f"{name} is {getattr(spec, name)!r}")
+    for name, value in asdict(spec.limits).items():
+        if not isinstance(value, int | float):
+            raise TypeError(f"limits.{name} is {value!r}")
 
 
 def file_sha256(path: Path) -> str:
