@@ -50,7 +50,14 @@ def start(
     workers = WorkerPool(source, workers=settings.workers, memory_bytes=settings.worker_memory_bytes)
     prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
     stack.callback(prober.close)
-    runner = runs.Runner(database, store, workers, description, metrics, settings.run_timeout)
+    runner = runs.Runner(
+        database=database,
+        store=store,
+        workers=workers,
+        detector=description,
+        metrics=metrics,
+        run_timeout=settings.run_timeout,
+    )
     queue = LocalQueue(
         runner.perform,
         workers.close,
@@ -60,7 +67,8 @@ def start(
     )
     stack.callback(queue.close)
     _tidy_up(database, store, queue, description)
-    loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+    loader = ThreadPoolExecutor(2, thread_name_prefix="load")
+    loader.submit(prober.call, worker.ready, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
     loaded = loader.submit(workers.call, worker.ready, timeout_s=LOADING_LIMIT_S)
     loader.shutdown(wait=False)
     return ServiceState(

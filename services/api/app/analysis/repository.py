@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Update, func, select, update
 from sqlalchemy.orm import Session
 
 from app.analysis.models import UNDER_WAY, AnalysisRecord, Status
@@ -86,7 +86,8 @@ def claim_for_run(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, r
 
     One statement decides, so two requests at the same time can't both win.
     """
-    result = session.execute(
+    return _changes_one(
+        session,
         update(AnalysisRecord)
         .where(AnalysisRecord.id == analysis_id, AnalysisRecord.status.not_in(UNDER_WAY))
         .values(
@@ -96,23 +97,22 @@ def claim_for_run(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, r
             failure_code=None,
             failure_message=None,
             updated_at=utc_now(),
-        )
+        ),
     )
-    return bool(result.rowcount)
 
 
 def mark_running(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> bool:
     """From QUEUED to RUNNING; False where this run is no longer the one that waits."""
-    result = session.execute(
+    return _changes_one(
+        session,
         update(AnalysisRecord)
         .where(
             AnalysisRecord.id == analysis_id,
             AnalysisRecord.run_id == run_id,
             AnalysisRecord.status == Status.QUEUED,
         )
-        .values(status=Status.RUNNING, updated_at=utc_now())
+        .values(status=Status.RUNNING, updated_at=utc_now()),
     )
-    return bool(result.rowcount)
 
 
 def under_way(session: Session) -> Sequence[AnalysisRecord]:
@@ -120,3 +120,9 @@ def under_way(session: Session) -> Sequence[AnalysisRecord]:
     return session.scalars(
         select(AnalysisRecord).where(AnalysisRecord.status.in_(UNDER_WAY)).order_by(AnalysisRecord.updated_at)
     ).all()
+
+
+def _changes_one(session: Session, statement: Update) -> bool:
+    result = session.execute(statement)
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1

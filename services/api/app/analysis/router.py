@@ -1,28 +1,18 @@
 """Upload, record, list."""
 
 import uuid
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime
 
 from app.analysis import repository, service
-from app.analysis.models import Status
-from app.analysis.repository import RecordFilter
-from app.analysis.schemas import AnalysisPage, AnalysisView, Sha256, UploadReceipt
+from app.analysis.schemas import AnalysisPage, AnalysisView, ListQuery, UploadReceipt
 from app.analysis.upload import take_in
 from app.evidence.multipart import FILE_FIELD, MAX_FIELD_CHARACTERS
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
 from app.state import ServiceState, service_state
-from earwitness.finding import Verdict
-
-DEFAULT_PAGE = 20
-MAX_PAGE = 200
-MAX_OFFSET = 2**31 - 1  # what PostgreSQL takes without a cast, and more than anybody pages through
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 router = APIRouter(prefix="/v1/analysis", tags=["analysis"])
 
@@ -52,15 +42,6 @@ UPLOAD_FORM: dict[str, Any] = {
         },
     }
 }
-
-
-def _sensible_year(moment: datetime) -> datetime:
-    if not 1970 <= moment.year <= 9000:
-        raise ValueError("the year must lie between 1970 and 9000")
-    return moment
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_sensible_year)]
 
 
 @router.post(
@@ -123,26 +104,18 @@ def list_records(
     response: Response,
     state: Annotated[ServiceState, Depends(service_state)],
     _user: Annotated[User, Depends(allow(Action.READ_RECORD))],
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-    verdict: Verdict | None = None,
-    status: Status | None = None,
-    sha256: Sha256 | None = None,
-    filename: Annotated[str | None, Query(min_length=1, max_length=255, pattern=PRINTABLE)] = None,
-    created_after: Annotated[Moment | None, Query(description="At this time or later.")] = None,
-    created_before: Annotated[Moment | None, Query(description="Before this time.")] = None,
+    query: Annotated[ListQuery, Query()],
 ) -> Any:
     """Records that arrive while you page would shift the pages: follow the `Link: rel="next"` header.
 
     It fixes `created_before`, so that no record is shown twice or skipped.
     """
-    chosen = RecordFilter(verdict, status, sha256, filename, created_after, created_before)
     with state.database.read() as session:
-        items, total = repository.page(session, chosen, limit=limit, offset=offset)
-    if offset + len(items) < total and items:
-        fixed = created_before or service.just_after(items[0].created_at)
+        items, total = repository.page(session, query.chosen(), limit=query.limit, offset=query.offset)
+    if items and query.offset + len(items) < total:
+        fixed = query.created_before or service.just_after(items[0].created_at)
         following = request.url.include_query_params(
-            limit=limit, offset=offset + limit, created_before=fixed.isoformat()
+            offset=query.offset + query.limit, created_before=fixed.isoformat()
         )
         response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
-    return {"items": items, "total": total, "limit": limit, "offset": offset}
+    return {"items": items, "total": total, "limit": query.limit, "offset": query.offset}

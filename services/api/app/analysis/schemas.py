@@ -4,9 +4,10 @@ import uuid
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.analysis.models import MediaType, Status
+from app.analysis.repository import RecordFilter
 from earwitness.finding import Abstention, Verdict
 
 EXAMPLE_ID = "2f1b6a52-6b0e-4c57-9d43-0f1c9a3f7e11"
@@ -115,3 +116,38 @@ class AnalysisPage(BaseModel):
     total: Annotated[int, Field(ge=0, description="Records that match, on all pages.")]
     limit: int
     offset: int
+
+
+DEFAULT_PAGE = 20
+MAX_PAGE = 200
+MAX_OFFSET = 2**31 - 1  # more than anybody pages through, and every database takes it
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
+
+def _sensible_year(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("the year must lie between 1970 and 9000")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_sensible_year)]
+
+
+class ListQuery(BaseModel):
+    """Which records, and which page of them."""
+
+    model_config = ConfigDict(extra="forbid")  # a misspelt filter must not look like one that matched everything
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
+    verdict: Verdict | None = None
+    status: Status | None = None
+    sha256: Sha256 | None = None
+    filename: Annotated[str | None, Field(min_length=1, max_length=255, pattern=PRINTABLE)] = None
+    created_after: Annotated[Moment | None, Field(description="At this time or later.")] = None
+    created_before: Annotated[Moment | None, Field(description="Before this time.")] = None
+
+    def chosen(self) -> RecordFilter:
+        return RecordFilter(
+            self.verdict, self.status, self.sha256, self.filename, self.created_after, self.created_before
+        )

@@ -30,6 +30,17 @@ class Upload:
     """The same request, by its Idempotency-Key, was answered before; this is that answer again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A complete upload that is not committed yet."""
+
+    incoming: Incoming
+    received: Received
+    form: ReceivedForm
+    media: MediaInfo
+    idempotency_key: str | None
+
+
 async def take_in(request: Request, state: ServiceState, user: User, idempotency_key: str | None) -> Upload:
     """Raises the errors of `app.evidence.intake` and IdempotencyKeyError."""
     if idempotency_key is not None and not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
@@ -40,48 +51,34 @@ async def take_in(request: Request, state: ServiceState, user: User, idempotency
         received = await run_in_threadpool(incoming.finish)
         probe_s = settings.probe_timeout.total_seconds()
         media = await look_at(state.prober, incoming, form.filename, probe_s)
-        upload = await run_in_threadpool(_commit, state, user, incoming, received, form, media, idempotency_key)
+        arrival = Arrival(incoming, received, form, media, idempotency_key)
+        upload = await run_in_threadpool(_commit, state, user, arrival)
     if not upload.replayed:
         state.metrics.uploads.inc()
         state.metrics.upload_bytes.inc(received.size_bytes)
     return upload
 
 
-def _commit(
-    state: ServiceState,
-    user: User,
-    incoming: Incoming,
-    received: Received,
-    form: ReceivedForm,
-    media: MediaInfo,
-    idempotency_key: str | None,
-) -> Upload:
+def _commit(state: ServiceState, user: User, arrival: Arrival) -> Upload:
     try:
-        return _commit_once(state, user, incoming, received, form, media, idempotency_key)
+        return _commit_once(state, user, arrival)
     except IntegrityError:
-        if idempotency_key is None:
+        if arrival.idempotency_key is None:
             raise
         # Two equal requests at the same time: the other one has just won, so this one finds its answer.
-        return _commit_once(state, user, incoming, received, form, media, idempotency_key)
+        return _commit_once(state, user, arrival)
 
 
-def _commit_once(
-    state: ServiceState,
-    user: User,
-    incoming: Incoming,
-    received: Received,
-    form: ReceivedForm,
-    media: MediaInfo,
-    idempotency_key: str | None,
-) -> Upload:
+def _commit_once(state: ServiceState, user: User, arrival: Arrival) -> Upload:
     def is_referenced(sha256: str) -> bool:
         with state.database.read() as session:
             return bool(repository.referenced(session, [sha256]))
 
+    received, form, key = arrival.received, arrival.form, arrival.idempotency_key
     with state.store.holding(received.sha256, is_referenced), state.database.write() as session:
-        if idempotency_key is not None:
+        if key is not None:
             fingerprint = service.fingerprint(received, form.filename, form.fields)
-            earlier = service.earlier_answer(session, user, idempotency_key, fingerprint)
+            earlier = service.earlier_answer(session, user, key, fingerprint)
             if earlier is not None:
                 return Upload(earlier, replayed=True)
         record = service.register(
@@ -90,8 +87,8 @@ def _commit_once(
             received=received,
             filename=form.filename,
             fields=form.fields,
-            media=media,
-            idempotency_key=idempotency_key,
+            media=arrival.media,
+            idempotency_key=key,
         )
-        state.store.publish(incoming)  # before the commit: a row never names bytes that are not there
+        state.store.publish(arrival.incoming)  # before the commit: a row never names bytes that are not there
     return Upload(record, replayed=False)

@@ -3,7 +3,7 @@
 A source is a small frozen value that travels to the worker by pickle, so its class must be importable there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class DummySource:
     `earwitness.dummy.Behaviour`; any other name gets the behaviour of `detector`.
     """
 
-    detector: DummyDetector = DummyDetector()
+    detector: DummyDetector = field(default_factory=DummyDetector)
     by_filename: bool = False
 
     def describe(self) -> DetectorDescription:

@@ -37,7 +37,7 @@ class ReceivedForm:
 async def receive_form(request: Request, incoming: Incoming, max_file_bytes: int) -> ReceivedForm:
     """Write the form's file into `incoming` as it arrives.
 
-    Raises the errors of `app.evidence.multipart`, StorageFullError, and ClientDisconnect where the client went away.
+    Raises the errors of `app.evidence.multipart`, StorageFullError, ClientDisconnect where the client went away.
     """
     form = UploadForm(boundary_of(request.headers.get("content-type")), max_file_bytes=max_file_bytes)
     declared = request.headers.get("content-length", "")

@@ -11,37 +11,13 @@ from pathlib import PurePosixPath
 MAX_FILENAME_CHARACTERS = 255  # what common file systems allow, in bytes for ASCII
 UNNAMED = "unnamed"
 
-AUDIO_EXTENSIONS = frozenset(
-    [
-        "wav",
-        "wave",
-        "flac",
-        "mp3",
-        "m4a",
-        "m4b",
-        "aac",
-        "ogg",
-        "oga",
-        "opus",
-        "amr",
-        "awb",
-        "3ga",
-        "weba",
-        "wma",
-        "aif",
-        "aiff",
-        "aifc",
-        "caf",
-        "au",
-        "snd",
-        "mka",
-        "gsm",
-        "ac3",
-    ]
-)
-VIDEO_EXTENSIONS = frozenset(
-    ["mp4", "m4v", "mov", "mkv", "webm", "avi", "3gp", "3g2", "mpg", "mpeg", "ts", "mts", "wmv", "flv", "ogv"]
-)
+AUDIO_EXTENSIONS = frozenset({
+    "wav", "wave", "flac", "mp3", "m4a", "m4b", "aac", "ogg", "oga", "opus", "amr", "awb", "3ga", "weba", "wma",
+    "aif", "aiff", "aifc", "caf", "au", "snd", "mka", "gsm", "ac3",
+})  # fmt: skip
+VIDEO_EXTENSIONS = frozenset({
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "3gp", "3g2", "mpg", "mpeg", "ts", "mts", "wmv", "flv", "ogv",
+})  # fmt: skip
 ACCEPTED_EXTENSIONS = AUDIO_EXTENSIONS | VIDEO_EXTENSIONS
 
 

@@ -132,9 +132,11 @@ class FolderStore:
         self._lock_file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BlockingIOError as error:
             os.close(self._lock_file)
-            raise
+            raise BlockingIOError(
+                f"another service works with the evidence folder {root}: stop it first"
+            ) from error
         self._held: Counter[str] = Counter()
         self._held_lock = threading.Lock()
 

@@ -61,9 +61,7 @@ class LocalQueue:
     def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[None]:
         with self._lock:
             if self._closed:
-                raise ShuttingDownError(
-                    "the service is stopping; the run stays queued and is done after the restart"
-                )
+                raise ShuttingDownError("the service is stopping; the run stays queued until its restart")
             future = self._threads.submit(self._perform, analysis_id, run_id)
             self._depth += 1
         future.add_done_callback(self._count_down)

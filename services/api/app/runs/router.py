@@ -9,8 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord, Status
-from app.analysis.router import MAX_OFFSET
-from app.analysis.schemas import AnalysisView
+from app.analysis.schemas import MAX_OFFSET, AnalysisView
 from app.errors import RunFailedError
 from app.identity.permissions import Action, allow
 from app.identity.user import User

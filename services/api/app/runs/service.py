@@ -10,6 +10,7 @@ import os
 import time
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import OperationalError
@@ -36,6 +37,8 @@ from earwitness.errors import EarwitnessError
 
 RECORDING_ATTEMPTS = 6
 RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
+
+UNFORESEEN = "the service failed in a way that it should not; its log says how"
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +80,7 @@ def recover(session: Session, detector: DetectorDescription) -> list[tuple[uuid.
 class Runner:
     def __init__(
         self,
+        *,
         database: Database,
         store: EvidenceStore,
         workers: WorkerPool,
@@ -99,9 +103,7 @@ class Runner:
             record = analyses.require(session, analysis_id)
         started_at = utc_now()
         verified = False
-        result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(
-            "the service failed; its log says how"
-        )
+        result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(UNFORESEEN)
         try:
             self._store.verify(record.sha256)
             verified = True
@@ -176,7 +178,11 @@ def _record_end(
     repository.add(session, run)
     show_newest(record, run)
     session.flush()
-    details = {"run_id": str(run.id), "model_version": run.model_version, "evidence_verified": evidence_verified}
+    details: dict[str, Any] = {
+        "run_id": str(run.id),
+        "model_version": run.model_version,
+        "evidence_verified": evidence_verified,
+    }
     if run.outcome is RunOutcome.DONE:
         event, details = EventType.RUN_DONE, {**details, "verdict": run.verdict.value, "p_fake": run.p_fake}
     else:

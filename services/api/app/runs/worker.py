@@ -1,7 +1,8 @@
 """What happens inside a worker process. Untrusted media is decoded here and nowhere else in the service.
 
-`start` is the process's initializer; `examine` and `look` are its tasks. Everything is importable by name and every
-argument and result pickles. A worker limits its own memory and processor time, and ends when the service does.
+`start` is the process's initializer; `examine` and `look` are its tasks. Everything is importable by name, and
+every argument and result pickles. A worker limits its own memory and processor time, and ends when the service
+does.
 """
 
 import contextlib

@@ -65,8 +65,8 @@ class WorkerPool:
         with self._lock:
             self._closed = True
             for future in self._waiting:
-                future.cancel()
-            self._pool.stop()
+                future.cancel()  # type: ignore[no-untyped-call]
+            self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
 
     def _new_pool(self) -> ProcessPool:
@@ -82,7 +82,7 @@ class WorkerPool:
             if self._closed:
                 raise RunInterruptedError(INTERRUPTED)
             if not self._pool.active:  # a worker that dies between two tasks breaks the pool: take a new one
-                self._pool.stop()
+                self._pool.stop()  # type: ignore[no-untyped-call]
                 self._pool.join()
                 self._pool = self._new_pool()
             future: ProcessFuture[T] = self._pool.schedule(task, args=args, timeout=timeout_s)
@@ -94,7 +94,7 @@ class WorkerPool:
             return error
         if isinstance(error, TimeoutError):
             return RunTimeoutError(
-                f"the run was stopped after {timeout_s:g} s: cut the recording or raise the limit"
+                f"the run was stopped after {timeout_s:g} s: cut the recording or send the parts"
             )
         if self._closed:
             return RunInterruptedError(INTERRUPTED)

