@@ -42,6 +42,9 @@ STEPS: tuple[tuple[str, Apply], ...] = (
 def augment(samples: Samples, rng: np.random.Generator, config: AugmentConfig, bank: NoiseBank) -> Samples:
     """A disturbed copy of `samples`: same length, float32, finite; the input is never written to.
 
+    What is drawn depends on the length and not on the sound: two clips of one length (a recording and its
+    copy-synthesis) with generators of one seed go through the same channel. Silence alone may draw less.
+
     Raises ValueError for an array that is not one-dimensional, is empty or holds NaN or infinity.
     """
     if samples.ndim != 1 or samples.size == 0:

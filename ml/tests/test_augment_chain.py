@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from earwitness.waveform import Samples
-from ml.augment import AugmentConfig, NoiseBank, augment
+from ml.augment import AugmentConfig, NoiseBank, augment, copy_synthesise
 from ml.augment.chain import STEPS
 from ml.augment.config import step_names, with_probabilities
 from ml.augment.noise import coloured_noise
@@ -101,6 +101,17 @@ def test_a_kind_runs_as_often_as_its_probability_says(name: str, bank: NoiseBank
     changed = sum(not np.array_equal(augment(clip, rng, config, bank), clip) for _ in range(trials))
     spread = math.sqrt(0.4 * 0.6 / trials)
     assert changed / trials == pytest.approx(0.4, abs=4 * spread)
+
+
+def test_a_recording_and_its_copy_go_through_one_channel(bank: NoiseBank) -> None:
+    human = speechlike(1.0, 1)
+    for seed in range(40):
+        generators = [np.random.default_rng(seed), np.random.default_rng(seed)]
+        for clip, rng in zip(
+            (human, copy_synthesise(human, np.random.default_rng(0), "lpc")), generators, strict=True
+        ):
+            augment(clip, rng, with_probabilities(AugmentConfig(), **EVERYTHING), bank)
+        assert generators[0].bit_generator.state == generators[1].bit_generator.state
 
 
 def test_the_share_of_untouched_clips_is_honoured(bank: NoiseBank) -> None:
