@@ -40,12 +40,19 @@ def _upper_bound(supporting: FloatArray, misleading: FloatArray) -> float:
     """
     steps = np.unique(np.concatenate((supporting, misleading)))
     steps = steps[steps > 0.0]
-    start = 0.0
-    for end in steps:  # between two llrs no decision changes: u in (start, end]
-        hits = float(np.sum(supporting >= end)) / (len(supporting) + 1)
-        false_alarms = (float(np.sum(misleading >= end)) + 1.0) / (len(misleading) + 1)
-        supported = float(np.log(hits / false_alarms)) if hits > 0 else -np.inf
-        if supported < end:
-            return max(start, supported)
-        start = float(end)
-    return start
+    # Between two llrs no decision changes: row i holds for thresholds in (steps[i - 1], steps[i]].
+    hits = _count_from(supporting, steps) / (len(supporting) + 1)
+    false_alarms = (_count_from(misleading, steps) + 1.0) / (len(misleading) + 1)
+    with np.errstate(divide="ignore"):  # no hit at all supports nothing: -inf
+        supported = np.log(hits / false_alarms)
+    broken = np.flatnonzero(supported < steps)
+    if len(broken) == 0:
+        return float(steps[-1]) if len(steps) else 0.0
+    first = int(broken[0])
+    start = float(steps[first - 1]) if first else 0.0
+    return max(start, float(supported[first]))
+
+
+def _count_from(values: FloatArray, thresholds: FloatArray) -> FloatArray:
+    """How many of `values` reach each threshold."""
+    return (len(values) - np.searchsorted(np.sort(values), thresholds, side="left")).astype(np.float64)

@@ -48,7 +48,7 @@ def fit_ood_reference(
     names, class_of, count = np.unique(label, return_inverse=True, return_counts=True)
     if count.min() < MIN_CLIPS_PER_CLASS:
         raise EvaluationInputError(
-            f"class {names[count.argmin()]!r} has only {count.min()} clip: drop or merge it"
+            f"class {str(names[count.argmin()])!r} has only {count.min()} clip: drop or merge it"
         )
     means = np.stack([values[class_of == c].mean(axis=0) for c in range(len(names))])
     within = values - means[class_of]

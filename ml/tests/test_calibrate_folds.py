@@ -1,0 +1,139 @@
+"""Calibration out of fold: nothing that is judged had a say in the line that judges it."""
+
+import numpy as np
+import pytest
+
+from earwitness.calibration import Calibration, posterior
+from ml.evaluation.calibrate import fit_affine
+from ml.evaluation.calibrate_folds import (
+    calibrate_out_of_fold,
+    capped_llr,
+    cross_checked_outcome,
+    fit_calibration,
+    held_out_rows,
+    probability,
+)
+from ml.evaluation.calibrate_thresholds import ThresholdGoal
+from ml.evaluation.metrics_calibration import cllr
+from ml.evaluation.scores import EvaluationInputError
+from ml.tests.score_tables import joined, make_table, replaced
+
+TABLE = make_table()
+ALL_ROWS = np.ones(len(TABLE), dtype=bool)
+
+
+def test_clips_of_a_source_have_no_say_in_their_own_llr() -> None:
+    before = calibrate_out_of_fold(TABLE, ALL_ROWS, seed=0)
+    for fold in range(3):
+        judged = before.fold == fold
+        # All but one of the fold's scores are exchanged; the line that judges the one must not move.
+        kept, *others = np.flatnonzero(judged)
+        score = TABLE.score.copy()
+        score[others] = score[others[::-1]]
+        after = calibrate_out_of_fold(replaced(TABLE, score=score), ALL_ROWS, seed=0)
+        assert after.llr[kept] == before.llr[kept]
+        assert not np.array_equal(after.llr[~judged], before.llr[~judged])
+
+
+def test_sources_are_never_split_between_fitting_and_judging() -> None:
+    fold = calibrate_out_of_fold(TABLE, ALL_ROWS, seed=3).fold
+    for repo in np.unique(TABLE.source_repo):
+        assert len(np.unique(fold[TABLE.source_repo == repo])) == 1
+
+
+def test_a_lineage_that_is_judged_is_not_fitted_on_from_another_source() -> None:
+    """The same generator shown by two sources: its clips outside the fold must not matter."""
+    first, second = "lineage-0-0", "lineage-1-0"
+    shared = replaced(TABLE, lineage=np.where(np.isin(TABLE.lineage, [first, second]), "shared", TABLE.lineage))
+    before = calibrate_out_of_fold(shared, ALL_ROWS, seed=0)
+    of_first = (TABLE.lineage == first) & TABLE.is_spoof
+    of_second = (TABLE.lineage == second) & TABLE.is_spoof
+    assert before.fold[of_first][0] != before.fold[of_second][0]  # else this seed shows nothing
+    spoiled = replaced(shared, score=np.where(of_second, 30.0, shared.score))
+    after = calibrate_out_of_fold(spoiled, ALL_ROWS, seed=0)
+    assert np.array_equal(after.llr[of_first], before.llr[of_first])
+
+
+def test_rows_that_may_not_be_fitted_on_are_judged_but_have_no_say() -> None:
+    may_fit = np.arange(len(TABLE)) % 3 != 0
+    spoiled = replaced(TABLE, score=np.where(may_fit, TABLE.score, 40.0))
+    first = fit_calibration(TABLE, may_fit, seed=0)
+    second = fit_calibration(spoiled, may_fit, seed=0)
+    assert first.calibration == second.calibration
+    assert first.after == second.after
+    assert np.array_equal(first.out_of_fold.llr[may_fit], second.out_of_fold.llr[may_fit])
+    assert len(first.out_of_fold.llr) == len(TABLE)
+
+
+def test_ece_and_cllr_improve_out_of_fold_on_an_overconfident_detector() -> None:
+    fitted = fit_calibration(make_table(scale=4.0, n=2000, repos=40), seed=0)
+    assert fitted.after.ece_equal_mass < fitted.before.ece_equal_mass
+    assert fitted.after.cllr < fitted.before.cllr
+    assert fitted.after.cllr_cal < 0.05
+    assert fitted.temperature > 2.0
+
+
+def test_temperature_scaling_improves_ece_too() -> None:
+    fitted = fit_calibration(make_table(scale=4.0, n=2000, repos=40), seed=0, method="temperature")
+    assert fitted.calibration.intercept == 0.0
+    assert fitted.after.ece_equal_mass < fitted.before.ece_equal_mass
+
+
+def test_the_shipped_line_is_the_fit_on_all_rows() -> None:
+    line = fit_affine(TABLE.score, TABLE.is_spoof)
+    calibration = fit_calibration(TABLE, seed=0).calibration
+    assert (calibration.slope, calibration.intercept) == (line.slope, line.intercept)
+
+
+def test_the_same_seed_gives_the_same_numbers() -> None:
+    first, second = fit_calibration(TABLE, seed=5), fit_calibration(TABLE, seed=5)
+    assert first.calibration == second.calibration
+    assert np.array_equal(first.out_of_fold.llr, second.out_of_fold.llr)
+
+
+def test_columns_come_out_as_the_librarys_own_calibration_and_posterior() -> None:
+    calibration = Calibration(slope=0.7, intercept=-0.4, llr_min=-2.0, llr_max=3.0)
+    llr = capped_llr(TABLE.score, calibration)
+    assert llr.tolist() == pytest.approx([calibration.llr(float(s)) for s in TABLE.score])
+    assert probability(llr).tolist() == pytest.approx([posterior(float(x)) for x in llr])
+
+
+def test_held_out_rows_leave_out_trained_sources_and_trained_or_unknown_lineages() -> None:
+    lineage = np.array(["new", "old", "unknown", "human", "human", "new"])
+    table = replaced(
+        make_table(n=6),
+        lineage=lineage,
+        is_spoof=np.array([True, True, True, False, False, True]),
+        source_repo=np.array(["a", "a", "a", "a", "b", "b"]),
+    )
+    mask = held_out_rows(table, trained_lineages={"old", "human"}, trained_source_repos={"b"})
+    assert mask.tolist() == [True, False, False, True, False, False]
+
+
+def test_cross_checked_thresholds_decide_by_the_other_folds() -> None:
+    table = make_table(seed=1, n=3000, repos=40)
+    out_of_fold = calibrate_out_of_fold(table, np.ones(3000, dtype=bool), seed=0)
+    outcome = cross_checked_outcome(out_of_fold, table.is_spoof, ThresholdGoal(0.03, 0.05))
+    assert outcome.bonafide_called_deepfake <= 0.03
+    assert outcome.spoof_called_authentic <= 0.05
+    assert 0.0 < outcome.suspicious_share < 1.0
+
+
+def test_a_second_condition_of_a_clip_stays_in_its_fold() -> None:
+    noisy = replaced(TABLE, score=TABLE.score * 0.8, condition=np.full(len(TABLE), "noise"))
+    both = joined(TABLE, noisy)
+    out_of_fold = calibrate_out_of_fold(both, both.condition == "clean", seed=0)
+    n = len(TABLE)
+    assert np.array_equal(out_of_fold.fold[:n], out_of_fold.fold[n:])
+    assert cllr(out_of_fold.llr[n:], TABLE.is_spoof) < 1.0
+
+
+def test_fewer_sources_than_folds_are_refused() -> None:
+    with pytest.raises(EvaluationInputError, match="use fewer folds"):
+        calibrate_out_of_fold(make_table(repos=3), ALL_ROWS, seed=0, folds=5)
+
+
+def test_one_generator_in_all_sources_leaves_nothing_to_fit_on_and_says_so() -> None:
+    table = replaced(TABLE, lineage=np.where(TABLE.is_spoof, "the-same", "human"))
+    with pytest.raises(EvaluationInputError, match=r"fold 1 of 5: .* share no lineage"):
+        calibrate_out_of_fold(table, ALL_ROWS, seed=0)

@@ -1,0 +1,179 @@
+"""The summary: each figure is that of its part of the table, and its shape stays as it is."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from earwitness.policy import Thresholds
+from ml.evaluation.calibrate_folds import fit_calibration
+from ml.evaluation.metrics import equal_error_rate
+from ml.evaluation.scores import EvaluationInputError
+from ml.evaluation.summary import Part, Summary, summarise, to_json, write_summary
+from ml.evaluation.summary_goals import JudgedGoal, Measured, judge_goals
+from ml.evaluation.summary_text import summary_text, table_lines
+from ml.tests.score_tables import joined, make_table, replaced
+
+CLEAN_TABLE = make_table(n=600, repos=15)
+NOISY_TABLE = replaced(
+    CLEAN_TABLE,
+    score=CLEAN_TABLE.score + np.random.default_rng(9).normal(size=len(CLEAN_TABLE)),
+    condition=np.full(len(CLEAN_TABLE), "noise 10 dB"),
+)
+TABLE = joined(CLEAN_TABLE, NOISY_TABLE)
+LLR = fit_calibration(TABLE, TABLE.condition == "clean", seed=0).out_of_fold.llr
+THRESHOLDS = Thresholds(t_low=0.2, t_high=0.9)
+
+
+def summary_of(**options: Any) -> Summary:
+    return summarise(TABLE, LLR, THRESHOLDS, seed=0, llr_origin="out of fold", resamples=50, **options)
+
+
+SUMMARY = summary_of()
+
+
+def named(parts: tuple[Part, ...], name: str) -> Part:
+    return next(part for part in parts if part.name == name)
+
+
+def test_pooled_figures_are_of_the_clean_rows_only() -> None:
+    assert (SUMMARY.pooled.bonafide, SUMMARY.pooled.spoof) == (240, 360)
+    assert SUMMARY.pooled.eer == equal_error_rate(CLEAN_TABLE.score, CLEAN_TABLE.is_spoof)[0]
+    interval = SUMMARY.pooled.eer_interval
+    assert interval is not None
+    assert interval.low <= interval.estimate <= interval.high
+
+
+@pytest.mark.parametrize("kind", ["tts", "vc", "vocoder", "codec"])
+def test_each_kind_stands_against_all_bona_fide_clips(kind: str) -> None:
+    rows = ~CLEAN_TABLE.is_spoof | (CLEAN_TABLE.kind == kind)
+    part = named(SUMMARY.by_kind, kind)
+    assert part.eer == equal_error_rate(CLEAN_TABLE.score[rows], CLEAN_TABLE.is_spoof[rows])[0]
+    assert (part.bonafide, part.spoof) == (240, int((CLEAN_TABLE.kind == kind).sum()))
+
+
+def test_harder_kinds_have_higher_error_rates() -> None:
+    eer = {part.name: part.eer or 0.0 for part in SUMMARY.by_kind}
+    assert eer["vocoder"] > eer["codec"] > max(eer["tts"], eer["vc"])
+
+
+def test_conditions_are_kept_apart() -> None:
+    assert [part.name for part in SUMMARY.by_condition] == ["clean", "noise 10 dB"]
+    clean, noise = SUMMARY.by_condition
+    assert noise.eer == equal_error_rate(NOISY_TABLE.score, NOISY_TABLE.is_spoof)[0]
+    assert clean.eer != noise.eer
+
+
+def test_lineages_and_systems_say_how_many_of_them_were_detected() -> None:
+    part = SUMMARY.by_lineage[0]
+    rows = CLEAN_TABLE.lineage == part.name
+    p_fake = 1 / (1 + np.exp(-LLR[: len(CLEAN_TABLE)][rows]))
+    assert part.spoof == rows.sum()
+    assert part.outcome.spoof_called_deepfake == pytest.approx(np.mean(p_fake >= THRESHOLDS.t_high))
+    assert part.mean_score == pytest.approx(CLEAN_TABLE.score[rows].mean())
+    assert len(SUMMARY.by_system) == len(np.unique(CLEAN_TABLE.system[CLEAN_TABLE.is_spoof]))
+
+
+def test_parts_by_language_and_by_length_hold_every_clip_once() -> None:
+    for parts in (SUMMARY.by_language, SUMMARY.by_length):
+        assert sum(part.bonafide + part.spoof for part in parts) == 600
+
+
+def test_a_part_of_one_class_has_no_error_rate_and_no_interval() -> None:
+    language = np.where(TABLE.is_spoof, TABLE.language, "fr")
+    found = summarise(
+        replaced(TABLE, language=language), LLR, THRESHOLDS, seed=0, llr_origin="out of fold", resamples=20
+    )
+    french = named(found.by_language, "fr")
+    assert (french.eer, french.auc, french.eer_interval, french.spoof) == (None, None, None, 0)
+    assert french.outcome.bonafide_called_deepfake < 0.1
+
+
+def test_abstentions_are_suspicious_in_the_outcome() -> None:
+    found = summary_of(abstained=np.ones(len(TABLE), dtype=bool))
+    assert found.pooled.outcome.suspicious_share == 1.0
+    assert found.pooled.eer == SUMMARY.pooled.eer
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    assert to_json(summary_of()) == to_json(SUMMARY)
+
+
+def test_the_json_holds_every_key_that_readers_rely_on(tmp_path: Path) -> None:
+    content = json.loads(write_summary(tmp_path / "s.json", SUMMARY).read_text(encoding="utf-8"))
+    assert content == json.loads(json.dumps(asdict(SUMMARY)))
+    assert list(content) == [
+        "summary_version", "llr_origin", "thresholds", "pooled", "min_dcf", "at_eer", "at_zero_llr",
+        "raw_calibration", "calibration", "by_kind", "by_lineage", "by_system", "by_language", "by_length",
+        "by_condition",
+    ]  # fmt: skip
+    assert list(content["pooled"]) == [
+        "name", "bonafide", "spoof", "eer", "eer_interval", "auc", "mean_score", "outcome",
+    ]  # fmt: skip
+    assert content["summary_version"] == 1
+
+
+def test_confusion_counts_add_up_to_the_classes() -> None:
+    for decisions in (SUMMARY.at_eer, SUMMARY.at_zero_llr):
+        assert decisions.spoof_detected + decisions.spoof_accepted == 360
+        assert decisions.bonafide_rejected + decisions.bonafide_accepted == 240
+        assert 0.5 < decisions.f1 <= 1.0
+
+
+def test_a_table_without_clean_rows_or_with_too_few_llrs_is_refused() -> None:
+    with pytest.raises(EvaluationInputError, match="clean"):
+        summarise(NOISY_TABLE, LLR[:600], THRESHOLDS, seed=0, llr_origin="")
+    with pytest.raises(EvaluationInputError, match="llrs"):
+        summarise(TABLE, LLR[:-1], THRESHOLDS, seed=0, llr_origin="")
+
+
+GOALS = {goal.key: goal for goal in judge_goals(SUMMARY)}
+
+
+def test_every_goal_carries_the_figure_of_its_part() -> None:
+    assert GOALS["eer_pooled"].figure == SUMMARY.pooled.eer
+    assert GOALS["eer_vocoder"].figure == named(SUMMARY.by_kind, "vocoder").eer
+    assert GOALS["eer_worst_condition"].figure == named(SUMMARY.by_condition, "noise 10 dB").eer
+    assert GOALS["eer_worst_condition"].note == "noise 10 dB"
+    assert GOALS["decided"].figure == SUMMARY.pooled.outcome.decided_share
+    assert GOALS["cllr_cal"].figure == SUMMARY.calibration.cllr_cal
+
+
+def test_goals_are_met_exactly_up_to_their_limits() -> None:
+    def judged(eer: float, decided: float) -> dict[str, JudgedGoal]:
+        outcome = replace(SUMMARY.pooled.outcome, decided_share=decided)
+        changed = replace(SUMMARY, pooled=replace(SUMMARY.pooled, eer=eer, outcome=outcome))
+        return {goal.key: goal for goal in judge_goals(changed)}
+
+    at_limit, beyond = judged(0.10, 0.75), judged(0.1001, 0.7499)
+    assert (at_limit["eer_pooled"].met, at_limit["decided"].met) == (True, True)
+    assert (beyond["eer_pooled"].met, beyond["decided"].met) == (False, False)
+
+
+def test_a_figure_that_was_not_measured_is_neither_met_nor_missed() -> None:
+    assert GOALS["model_bytes"].met is None
+    measured = {g.key: g for g in judge_goals(SUMMARY, Measured(2_900_000, 0.4, 0.25))}
+    assert [measured[key].met for key in ("model_bytes", "cost_over_vad", "segment_eer")] == [True, True, False]
+
+
+def test_the_worst_language_is_taken_among_those_with_enough_clips() -> None:
+    enough = [p for p in SUMMARY.by_language if p.bonafide >= 30]
+    assert len(enough) < len(SUMMARY.by_language)  # else this table shows nothing
+    worst = max(p.outcome.bonafide_called_deepfake for p in enough)
+    assert GOALS["bonafide_deepfake_language"].figure == worst
+
+
+def test_the_text_shows_every_goal_and_every_table() -> None:
+    text = summary_text(SUMMARY, judge_goals(SUMMARY))
+    for goal in GOALS.values():
+        assert goal.what in text
+    for word in ("NOT MET", "not measured", "noise 10 dB", "vocoder", "By length", "SUSPICIOUS", "out of fold"):
+        assert word in text
+    assert text.endswith("\n")
+
+
+def test_columns_line_up() -> None:
+    assert table_lines(("a", "bb"), [("long", "1"), ("x", "100")]) == ["a      bb", "long    1", "x     100"]
