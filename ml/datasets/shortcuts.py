@@ -119,10 +119,10 @@ def name_scores(names: Sequence[str], spoof: NDArray[np.bool_], seed: int) -> ND
         total = Counter(names[i] for i in known)
         positive = Counter(names[i] for i in known if spoof[i])
         for i in np.flatnonzero(fold == held).tolist():
-            name = names[i]
-            scores[i] = (positive[name] + SMOOTHING * average) / (total[name] + SMOOTHING)
-            # The average differs a little between folds; against each fold's own, an unknown name scores zero.
-            scores[i] -= average
+            share = (positive[names[i]] + SMOOTHING * average) / (total[names[i]] + SMOOTHING)
+            # The average differs a little between folds: each is measured from its own. Rounded, so that two
+            # equal shares stay equal to the AUC, which looks at ranks alone.
+            scores[i] = round(share - average, 9)
     return scores
 
 
