@@ -11,8 +11,17 @@ No PyTorch here, and no canonical view: the caller applies that last.
 
 from ml.augment.assets import NoiseBank
 from ml.augment.chain import augment
-from ml.augment.config import AugmentConfig
+from ml.augment.config import AugmentConfig, with_probabilities
 from ml.augment.copysynth import METHODS, copy_synthesise
 from ml.augment.splice import SpliceConfig, splice
 
-__all__ = ["METHODS", "AugmentConfig", "NoiseBank", "SpliceConfig", "augment", "copy_synthesise", "splice"]
+__all__ = [
+    "METHODS",
+    "AugmentConfig",
+    "NoiseBank",
+    "SpliceConfig",
+    "augment",
+    "copy_synthesise",
+    "splice",
+    "with_probabilities",
+]

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples, db_to_gain, sample_count
 from ml.augment.draws import Range, chance, uniform
+from ml.augment.resample import resample
 from ml.augment.spectrum import band_edges, filter_by_response, match_rms, rms
 
 TILT_PIVOT_HZ = 1_000.0
@@ -112,9 +112,7 @@ def phone_band(samples: Samples, rng: np.random.Generator, config: PhoneBandConf
 def limit_band(samples: Samples, rng: np.random.Generator, config: BandLimitConfig) -> Samples:
     """Through a lower sampling rate and back: the band's top goes, the timing stays."""
     rate_hz = config.rates_hz[int(rng.integers(len(config.rates_hz)))]
-    lower = signal.resample_poly(samples, rate_hz, SAMPLE_RATE_HZ)
-    limited: Samples = signal.resample_poly(lower, SAMPLE_RATE_HZ, rate_hz)[: samples.size].astype(np.float32)
-    return limited
+    return resample(resample(samples, SAMPLE_RATE_HZ, rate_hz), rate_hz, SAMPLE_RATE_HZ)[: samples.size]
 
 
 def lose_packets(samples: Samples, rng: np.random.Generator, config: PacketLossConfig) -> Samples:

@@ -22,6 +22,7 @@ from scipy import signal
 
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples
 from ml.augment.draws import chance
+from ml.augment.resample import resample
 from ml.augment.spectrum import fit_length
 
 PROBE_SEED = 20_261_101
@@ -166,7 +167,7 @@ def delay_samples(codec: Codec, bit_rate: int) -> int:
 
 def _through(samples: Samples, codec: Codec, bit_rate: int) -> Samples:
     """Through encoder and decoder at the codec's rate, back at 16 kHz; delayed, of any length."""
-    at_rate = _resample(samples, SAMPLE_RATE_HZ, codec.rate_hz)
+    at_rate = resample(samples, SAMPLE_RATE_HZ, codec.rate_hz)
     match codec.path:
         case "packets":
             frames = _packets(_frame(at_rate, codec.rate_hz), codec, bit_rate)
@@ -175,7 +176,7 @@ def _through(samples: Samples, codec: Codec, bit_rate: int) -> Samples:
         case "libsndfile":
             frames = _libsndfile(at_rate, codec, bit_rate)
     sound = np.concatenate([_first_channel(piece) for piece in frames])
-    return _resample(sound, frames[0].sample_rate, SAMPLE_RATE_HZ)
+    return resample(sound, frames[0].sample_rate, SAMPLE_RATE_HZ)
 
 
 def _frame(samples: Samples, rate_hz: int) -> av.AudioFrame:
@@ -242,10 +243,3 @@ def _first_channel(frame: av.AudioFrame) -> Samples:
     channel = raw[0] if frame.format.is_planar else raw.reshape(-1, len(frame.layout.channels))[:, 0]
     scale = INT16_SCALE if channel.dtype == np.int16 else np.float32(1.0)
     return channel.astype(np.float32) * scale
-
-
-def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
-    if from_hz == to_hz:
-        return samples
-    resampled: Samples = signal.resample_poly(samples, to_hz, from_hz).astype(np.float32)
-    return resampled
