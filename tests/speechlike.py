@@ -3,7 +3,7 @@
     samples = speechlike(duration_s=4.0, seed=1)     # float32, mono, 16 kHz, about -23 dBFS while it speaks
 
 A source-filter synthesis (Fant, 1960): a pulse train with wandering pitch and a breath of noise, sent through
-four second-order resonances that move from vowel to vowel, under a syllable envelope of about 4 Hz with pauses.
+four second-order resonances that move from vowel to vowel, under a syllable envelope of about 6 Hz with pauses.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from earwitness.waveform import SAMPLE_RATE_HZ, Samples
 
 VOWELS_HZ = ((730, 1090, 2440, 3400), (270, 2290, 3010, 3700), (300, 870, 2240, 3300), (530, 1840, 2480, 3500))
 BANDWIDTHS_HZ = (80.0, 100.0, 140.0, 200.0)
-SYLLABLE_S = 0.22
-PHRASE_SYLLABLES = 7
+SYLLABLE_S = 0.16
+PHRASE_SYLLABLES = 9
 PAUSE_S = 0.35
 SPEECH_RMS = 0.07
 
 
-def speechlike(duration_s: float, seed: int = 0, pitch_hz: float = 120.0) -> Samples:
+def speechlike(duration_s: float, seed: int = 0, pitch_hz: float = 110.0) -> Samples:
     """`duration_s` of babble in phrases; the same seed gives the same sound."""
     random = np.random.default_rng(seed)
     parts: list[NDArray[np.float64]] = []

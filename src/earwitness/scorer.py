@@ -89,9 +89,9 @@ class Scorer:
         return Scores(score, frame_scores, embedding)
 
     def _warm_up(self) -> None:
-        """One window of silence: the first call allocates, and shows what the shapes alone don't."""
-        silence = np.zeros((1, sample_count(self.spec.window.window_s)), dtype=np.float32)
-        answer = self.score(silence)
+        """Silence of the shortest and of the usual length: the first calls allocate, and show what shapes don't."""
+        self.score(np.zeros((2, sample_count(self.spec.min_window_s)), dtype=np.float32))
+        answer = self.score(np.zeros((1, sample_count(self.spec.window.window_s)), dtype=np.float32))
         dim = len(self.spec.ood.means[0])
         if answer.score.shape != (1,) or answer.frame_scores.ndim != 2 or answer.embedding.shape != (1, dim):
             raise ModelMismatchError(
