@@ -3,11 +3,15 @@
 from dataclasses import fields
 
 import numpy as np
+from hypothesis import settings
 
 from ml.evaluation.scores import CLEAN, BoolArray, FloatArray, ScoreTable
 
 KIND_CENTRE = {"human": -1.0, "tts": 2.0, "vc": 2.0, "vocoder": 0.2, "codec": 0.8}
 SPREAD = 1.0
+
+UNTIMED = settings(deadline=None)
+"""A busy machine makes no property false."""
 
 
 def gaussian_scores(seed: int, n: int, share_spoof: float = 0.5) -> tuple[FloatArray, BoolArray]:

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from ml.evaluation.calibrate import MIN_CLIPS_PER_CLASS, fit_affine, fit_temperature
 from ml.evaluation.metrics_calibration import cllr, expected_calibration_error, min_cllr
 from ml.evaluation.scores import EvaluationInputError, FloatArray
-from ml.tests.score_tables import gaussian_scores
+from ml.tests.score_tables import UNTIMED, gaussian_scores
 
 
 def sigmoid(llr: FloatArray) -> FloatArray:
@@ -47,7 +47,7 @@ def test_the_temperature_fit_finds_the_factor_and_moves_nothing() -> None:
     assert line.intercept == 0.0
 
 
-@settings(max_examples=25)
+@settings(UNTIMED, max_examples=25)
 @given(st.floats(0.2, 0.5) | st.floats(2.0, 8.0), st.floats(-3.0, 3.0), st.integers(0, 5))
 def test_calibration_improves_ece_on_distorted_logits(factor: float, shift: float, seed: int) -> None:
     score, is_spoof = gaussian_scores(seed, 4000)
@@ -59,7 +59,7 @@ def test_calibration_improves_ece_on_distorted_logits(factor: float, shift: floa
     assert after < before
 
 
-@settings(max_examples=25)
+@settings(UNTIMED, max_examples=25)
 @given(st.floats(0.05, 0.6) | st.floats(1.6, 10.0), st.integers(0, 5))
 def test_temperature_scaling_improves_ece_on_logits_too_sure_or_too_timid(factor: float, seed: int) -> None:
     score, is_spoof = gaussian_scores(seed, 4000)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ml.evaluation.calibrate_caps import llr_bounds
 from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray
-from ml.tests.score_tables import gaussian_scores
+from ml.tests.score_tables import UNTIMED, gaussian_scores
 
 GRID_STEP = 0.01
 
@@ -53,7 +53,7 @@ def test_a_misleading_clip_lowers_the_bound_on_its_side_only() -> None:
     assert low_then == pytest.approx(low, abs=0.02)
 
 
-@settings(max_examples=50)
+@settings(UNTIMED, max_examples=50)
 @given(st.integers(0, 50), st.floats(0.5, 6.0))
 def test_bounds_never_claim_more_than_the_clips_seen_or_the_llrs_given(seed: int, factor: float) -> None:
     score, is_spoof = gaussian_scores(seed, 200)

@@ -18,7 +18,7 @@ from ml.evaluation.calibrate_thresholds import (
     upper_bound_of_rate,
 )
 from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray
-from ml.tests.score_tables import gaussian_scores
+from ml.tests.score_tables import UNTIMED, gaussian_scores
 
 
 def probabilities(seed: int, n: int, factor: float = 2.0) -> tuple[FloatArray, BoolArray]:
@@ -26,7 +26,7 @@ def probabilities(seed: int, n: int, factor: float = 2.0) -> tuple[FloatArray, B
     return 1.0 / (1.0 + np.exp(-factor * score)), is_spoof
 
 
-@settings(max_examples=40)
+@settings(UNTIMED, max_examples=40)
 @given(st.integers(0, 1000), st.sampled_from([0.02, 0.05, 0.1]), st.sampled_from([0.02, 0.05, 0.1]))
 def test_stated_rates_are_held_with_the_stated_certainty(seed: int, high: float, low: float) -> None:
     p, is_spoof = probabilities(seed, 1200)
@@ -153,6 +153,7 @@ def test_upper_bound_of_a_rate_has_its_known_values(errors: int, n: int, expecte
     assert upper_bound_of_rate(errors, n, 0.95) == pytest.approx(expected, abs=1e-4)
 
 
+@UNTIMED
 @given(st.integers(0, 30), st.integers(31, 500), st.floats(0.5, 0.99))
 def test_upper_bound_solves_the_binomial_equation(errors: int, n: int, certainty: float) -> None:
     bound = upper_bound_of_rate(errors, n, certainty)

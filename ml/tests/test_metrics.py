@@ -19,7 +19,7 @@ from ml.evaluation.metrics import (
     roc_auc,
 )
 from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray
-from ml.tests.score_tables import gaussian_scores
+from ml.tests.score_tables import UNTIMED, gaussian_scores
 
 FOUR_DIGITS = 0.5e-4
 
@@ -71,6 +71,7 @@ def test_eer_agrees_with_a_search_over_all_thresholds(seed: int) -> None:
     assert equal_error_rate(score, is_spoof)[0] == pytest.approx(brute_force_eer(score, is_spoof), abs=FOUR_DIGITS)
 
 
+@UNTIMED
 @given(both_classes())
 def test_eer_agrees_with_the_search_where_scores_tie(data: tuple[FloatArray, BoolArray]) -> None:
     assert equal_error_rate(*data)[0] == pytest.approx(brute_force_eer(*data), abs=1e-12)
@@ -111,6 +112,7 @@ def test_curve_rates_count_who_is_wronged_at_each_threshold() -> None:
         assert accepted == pytest.approx(np.mean(score[is_spoof] < threshold))
 
 
+@UNTIMED
 @given(both_classes())
 def test_auc_is_the_chance_that_a_spoof_scores_higher(data: tuple[FloatArray, BoolArray]) -> None:
     score, is_spoof = data
@@ -124,6 +126,7 @@ def brute_force_min_dcf(score: FloatArray, is_spoof: BoolArray) -> float:
     return min(costs) / min(1.0 * 0.95, 10.0 * 0.05)
 
 
+@UNTIMED
 @given(both_classes())
 def test_min_dcf_agrees_with_its_definition(data: tuple[FloatArray, BoolArray]) -> None:
     assert min_dcf(*data) == pytest.approx(brute_force_min_dcf(*data), abs=1e-12)
@@ -137,6 +140,7 @@ def test_min_dcf_worked_by_hand() -> None:
     assert min_dcf(score, is_spoof, DetectionCost(0.5, 1.0, 10.0)) == pytest.approx(0.25)
 
 
+@UNTIMED
 @given(both_classes())
 def test_min_dcf_is_never_above_deciding_without_listening(data: tuple[FloatArray, BoolArray]) -> None:
     assert 0.0 <= min_dcf(*data) <= 1.0
@@ -151,12 +155,14 @@ def test_actual_dcf_agrees_with_its_definition() -> None:
     assert actual_dcf(llr, is_spoof) == pytest.approx((0.95 * miss + 0.5 * false_accept) / 0.5)
 
 
+@UNTIMED
 @given(both_classes(), st.floats(0.1, 3.0))
 def test_actual_dcf_is_never_below_the_least(data: tuple[FloatArray, BoolArray], slope: float) -> None:
     score, is_spoof = data
     assert actual_dcf(slope * score, is_spoof) >= min_dcf(score, is_spoof) - 1e-12
 
 
+@UNTIMED
 @given(both_classes(), st.sampled_from(RISING_MAPS))
 def test_a_rising_map_changes_no_discrimination_figure(
     data: tuple[FloatArray, BoolArray], rising: Callable[[FloatArray], FloatArray]

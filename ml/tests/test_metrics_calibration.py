@@ -20,7 +20,7 @@ from ml.evaluation.metrics_calibration import (
     reliability,
 )
 from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray
-from ml.tests.score_tables import gaussian_scores
+from ml.tests.score_tables import UNTIMED, gaussian_scores
 
 BINNINGS: tuple[Binning, Binning] = ("equal_mass", "equal_width")
 
@@ -39,6 +39,7 @@ def sigmoid(x: FloatArray) -> FloatArray:
     return 1.0 / (1.0 + np.exp(-x))
 
 
+@UNTIMED
 @given(both_classes())
 def test_cllr_agrees_with_its_definition(data: tuple[FloatArray, BoolArray]) -> None:
     llr, is_spoof = data
@@ -81,17 +82,20 @@ def brute_force_min_cllr(score: FloatArray, is_spoof: BoolArray) -> float:
     return loss
 
 
+@UNTIMED
 @given(both_classes())
 def test_min_cllr_agrees_with_a_brute_force_isotonic_fit(data: tuple[FloatArray, BoolArray]) -> None:
     assert min_cllr(*data) == pytest.approx(brute_force_min_cllr(*data), abs=0.5e-4)
 
 
+@UNTIMED
 @given(both_classes())
 def test_cllr_is_never_below_min_cllr(data: tuple[FloatArray, BoolArray]) -> None:
     assert 0.0 <= min_cllr(*data) <= 1.0 + 1e-12
     assert cllr_cal(*data) >= -1e-9
 
 
+@UNTIMED
 @given(both_classes(), st.sampled_from([0.01, 1.0, 5.0]))
 def test_a_rising_map_leaves_min_cllr_alone(data: tuple[FloatArray, BoolArray], slope: float) -> None:
     score, is_spoof = data
@@ -129,6 +133,7 @@ def test_ece_worked_by_hand() -> None:
         assert ece == pytest.approx(0.5 * 0.3 + 0.5 * 0.2)
 
 
+@UNTIMED
 @given(both_classes(), st.integers(1, 20), st.sampled_from(BINNINGS), st.sampled_from([None, 0.5, 0.1]))
 def test_ece_lies_between_zero_and_one(
     data: tuple[FloatArray, BoolArray], bins: int, binning: Binning, prior: float | None
