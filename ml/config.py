@@ -30,7 +30,8 @@ class DataConfig:
     manifest: str = "runs/manifests/earcorpus.csv"
     """Made by `python -m ml.datasets prepare`."""
     train_split: str = "train"
-    noise_dir: str | None = "../shared/corpus/noise"
+    noise_dir: str = "../shared/corpus/noise"
+    """Empty: no recorded noise and no measured rooms."""
     holdout_share: float = 0.12
     """Share of source repositories kept out of training, for early stopping, calibration and thresholds."""
     crop_s_min: float = 1.28

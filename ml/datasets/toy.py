@@ -20,7 +20,6 @@ from ml.wav import write_wav
 NAME = "toy"
 TITLE = "Toy corpus made of arithmetic (no download)"
 REPOSITORIES = 12
-SYSTEMS = 6
 DEV_SHARE = 4  # every fourth clip
 FORMANTS_HZ = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (660, 1720, 2410))
 BANDWIDTHS_HZ = (90, 110, 160)
@@ -42,7 +41,7 @@ def make_toy_corpus(root: Path, clips: int, seed: int) -> Path:
         is_spoof = number % 2 == 1
         split = "dev" if (number // 2) % DEV_SHARE == 0 else "train"
         group = (number // 2) % REPOSITORIES
-        system = f"buzz-{split}-{group % SYSTEMS}" if is_spoof else HUMAN
+        system = f"buzz-{split}-{group}" if is_spoof else HUMAN
         duration_s = float(rng.uniform(1.6, 3.0))
         path = (root / "audio" / f"{number:05d}.wav").resolve()
         write_wav(path, toy_speech(rng, duration_s, is_spoof=is_spoof))

@@ -23,7 +23,6 @@ from earwitness.errors import InputError
 from earwitness.media import read_waveform
 from earwitness.pipeline import examine
 from earwitness.scorer import Scorer, load_scorer
-from earwitness.waveform import Samples
 from ml.datasets.manifest import Clip, Label
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.conditions import CONDITIONS, EXTREME, EXTREME_CONDITION, Degrade

@@ -69,7 +69,10 @@ def _fourier_basis(config: FrontendConfig) -> NDArray[np.float32]:
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.window)
     angle = 2 * np.pi * np.outer(np.arange(config.fft // 2 + 1), n) / config.fft
     scale = 2.0 / hann.sum()
-    return (np.concatenate([np.cos(angle), -np.sin(angle)]) * hann * scale).astype(np.float32)
+    basis: NDArray[np.float32] = (np.concatenate([np.cos(angle), -np.sin(angle)]) * hann * scale).astype(
+        np.float32
+    )
+    return basis
 
 
 def mel_filters(mels: int, fft: int, low_hz: float = 60.0, high_hz: float = 7600.0) -> NDArray[np.float32]:

@@ -3,16 +3,17 @@
 import copy
 
 import torch
-from torch import nn
+
+from ml.models import SpoofNetwork
 
 
 class WeightAverage:
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: SpoofNetwork, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, network: SpoofNetwork, step: int) -> None:
         """Take in the weights after `step` steps; early on the average follows more quickly."""
         decay = min(self.decay, (1 + step) / (10 + step))
         source = network.state_dict()

@@ -111,8 +111,8 @@ class BatchFactory(Dataset[Batch]):
         return canonicalise(augment(samples, rng, self.experiment.augment, self.bank)).samples
 
 
-def load_bank(noise_dir: str | None, store: WaveformStore) -> NoiseBank:
-    """The noises of a folder (none where it is None) and, for babble, bona fide voices of the training part."""
+def load_bank(noise_dir: str, store: WaveformStore) -> NoiseBank:
+    """The noises of a folder (none where it is empty) and, for babble, bona fide voices of the training part."""
     bank = NoiseBank.from_folder(Path(noise_dir)) if noise_dir else NoiseBank()
     human = [i for i, clip in enumerate(store.clips) if clip.label == Label.BONAFIDE]
     stride = max(1, len(human) // BABBLE_VOICES)

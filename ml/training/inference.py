@@ -1,10 +1,11 @@
 """Scores of whole clips by a network in PyTorch: for held-out evaluations during training, and for parity checks.
 
-The figures that are reported come from the exported graph through the library (`ml.evaluation.run`).
+The figures that are reported come from the exported graph through the library (`ml.evaluation.score_clips`).
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,17 +23,23 @@ LENGTH_STEP_SAMPLES = sample_count(0.16)
 BATCH_CLIPS = 32
 
 
+class Judged(NamedTuple):
+    score: NDArray[np.float32]
+    """(clips,)"""
+    embedding: NDArray[np.float32]
+    """(clips, dim)"""
+
+
 @torch.no_grad()
-def score_waveforms(
-    network: SpoofNetwork, waveforms: Sequence[Samples], *, bf16: bool = False
-) -> NDArray[np.float32]:
-    """(clips,): the score of the first `WINDOW_S` of each waveform, canonicalised here."""
+def judge_waveforms(network: SpoofNetwork, waveforms: Sequence[Samples], *, bf16: bool = False) -> Judged:
+    """Score and embedding of the first `WINDOW_S` of each waveform, canonicalised here."""
     device = next(network.parameters()).device
     by_length: dict[int, list[int]] = defaultdict(list)
     for i, waveform in enumerate(waveforms):
         whole = min(waveform.size, sample_count(WINDOW_S))
         by_length[max(whole - whole % LENGTH_STEP_SAMPLES, LENGTH_STEP_SAMPLES)].append(i)
-    scores = np.zeros(len(waveforms), np.float32)
+    score: dict[int, np.float32] = {}
+    embedding: dict[int, NDArray[np.float32]] = {}
     network.eval()
     for length, members in by_length.items():
         for start in range(0, len(members), BATCH_CLIPS):
@@ -42,9 +49,11 @@ def score_waveforms(
             )
             spectrogram = network.frontend(batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                scored = network.from_spectrogram(spectrogram)
-            scores[part] = scored.score.float().cpu().numpy()
-    return scores
+                judged = network.from_spectrogram(spectrogram)
+            score.update(zip(part, judged.score.float().cpu().numpy(), strict=True))
+            embedding.update(zip(part, judged.embedding.float().cpu().numpy(), strict=True))
+    order = range(len(waveforms))
+    return Judged(np.array([score[i] for i in order]), np.stack([embedding[i] for i in order]))
 
 
 def heldout_scores(
@@ -53,4 +62,4 @@ def heldout_scores(
     """(clips,) scores of every clip of the store, and whether each is spoof."""
     waveforms = [store.waveform(i) for i in range(len(store.clips))]
     is_spoof = np.array([clip.label == Label.SPOOF for clip in store.clips])
-    return score_waveforms(network, waveforms, bf16=bf16), is_spoof
+    return judge_waveforms(network, waveforms, bf16=bf16).score, is_spoof

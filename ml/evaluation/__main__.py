@@ -1,0 +1,120 @@
+"""`python -m ml.evaluation {evaluate,calibrate}`: score, judge and report a model; fit its calibration.
+
+Exit codes: 0 done, 2 the model or the data can't be used.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from earwitness.errors import ModelError
+from ml.config import ConfigError
+from ml.datasets.errors import DatasetError
+from ml.datasets.manifest import read_manifest
+from ml.evaluation.calibrate_run import calibrate
+from ml.evaluation.calibrate_thresholds import ThresholdGoal
+from ml.evaluation.conditions import CONDITIONS
+from ml.evaluation.evaluate_model import Report, evaluate, scored_split
+from ml.evaluation.score_clips import ALL_CONDITIONS
+from ml.evaluation.scores import CLEAN, EvaluationInputError
+from ml.export.candidate import CANDIDATE, MODEL_NAME, split_clips
+from ml.training.checkpoint import load
+from ml.training.train import BEST_NAME
+
+SHIPPED = Path("models/audio/latest.onnx")
+SEED = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ml.evaluation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    evaluating = commands.add_parser(
+        "evaluate", help="print every figure of a model on a split, and write the report"
+    )
+    add_scoring_options(evaluating)
+    calibrating = commands.add_parser("calibrate", help="fit a candidate's calibration, thresholds and OOD limit")
+    calibrating.add_argument("--run", type=Path, required=True)
+    calibrating.add_argument("--jobs", type=int, default=2)
+    calibrating.add_argument("--quiet", action="store_true")
+    calibrating.add_argument("--max-bonafide-called-deepfake", type=float, default=0.02)
+    calibrating.add_argument("--max-spoof-called-authentic", type=float, default=0.05)
+    calibrating.add_argument(
+        "--certainty", type=float, default=0.0, help="confidence that the true rates are within (0: as observed)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        print(evaluate_run(options).text if options.command == "evaluate" else calibrate_run(options))
+    except (ConfigError, DatasetError, EvaluationInputError, ModelError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def add_scoring_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, help="the run whose candidate is judged (default: the shipped model)")
+    parser.add_argument("--manifest", type=Path, default=Path("runs/manifests/earcorpus.csv"))
+    parser.add_argument("--split", default="dev", help="never one that anything was fitted on (default: dev)")
+    parser.add_argument("--conditions", default="clean", help=f"comma list, or `all`: {', '.join(ALL_CONDITIONS)}")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def evaluate_run(options: argparse.Namespace) -> Report:
+    """The report asked for by `add_scoring_options`."""
+    graph = options.run / CANDIDATE / MODEL_NAME if options.run else SHIPPED
+    folder = options.run / "evaluation" if options.run else Path("runs/shipped/evaluation")
+    clips = [clip for clip in read_manifest(options.manifest) if clip.split == options.split]
+    if not clips:
+        raise EvaluationInputError(f"{options.manifest} has no clips in the split {options.split!r}")
+    conditions = list(CONDITIONS) if options.conditions == "all" else options.conditions.split(",")
+    if CLEAN not in conditions:
+        conditions.insert(0, CLEAN)
+    return evaluate(
+        graph,
+        clips,
+        folder,
+        name=options.split,
+        conditions=conditions,
+        jobs=options.jobs,
+        seed=SEED,
+        quiet=options.quiet,
+    )
+
+
+def calibrate_run(options: argparse.Namespace) -> str:
+    """Score the run's held-out clips, fit, write the candidate's spec; what was found, in lines."""
+    experiment = load(options.run / BEST_NAME).experiment
+    clips, split = split_clips(experiment)
+    graph = options.run / CANDIDATE / MODEL_NAME
+    heldout = scored_split(
+        graph,
+        [clips[i] for i in split.heldout],
+        options.run / "evaluation",
+        name="heldout",
+        conditions=[CLEAN],
+        jobs=options.jobs,
+        seed=experiment.seed,
+        quiet=options.quiet,
+    )
+    goal = ThresholdGoal(
+        max_bonafide_called_deepfake=options.max_bonafide_called_deepfake,
+        max_spoof_called_authentic=options.max_spoof_called_authentic,
+        certainty=options.certainty or None,
+    )
+    done = calibrate(graph, heldout, goal=goal, seed=experiment.seed)
+    fitted, line, chosen = done.fitted, done.spec.calibration, done.spec.thresholds
+    before, after = fitted.before, fitted.after
+    lines = [
+        f"held out: {fitted.bonafide} bona fide, {fitted.spoof} spoof, {fitted.groups} source repositories",
+        f"llr = {line.slope:.4f} * score + {line.intercept:+.4f}, within [{line.llr_min:.2f}, {line.llr_max:.2f}]",
+        f"temperature alone: {fitted.temperature:.3f}",
+        f"ECE  raw {before.ece_equal_mass:.4f}, calibrated and out of fold {after.ece_equal_mass:.4f}",
+        f"Cllr raw {before.cllr:.4f}, calibrated and out of fold {after.cllr:.4f}, minimum {after.min_cllr:.4f}",
+        f"thresholds {chosen.t_low:.4f} and {chosen.t_high:.4f}: {done.spec.thresholds_chosen}",
+        f"unlike the training data: beyond distance {done.spec.limits.max_ood_distance:.3f}",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""`python -m ml.export {candidate,promote,rollback}`: from a run to the shipped model.
+
+Exit codes: 0 done, 1 a gate was not passed, 2 the run or its data can't be used.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from earwitness.errors import ModelError
+from ml.config import ConfigError
+from ml.datasets.errors import DatasetError
+from ml.evaluation.__main__ import add_scoring_options, evaluate_run
+from ml.evaluation.scores import EvaluationInputError
+from ml.export.candidate import make_candidate
+from ml.export.graph import ExportError
+from ml.export.promote import promote, rollback
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ml.export", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    candidate = commands.add_parser("candidate", help="export a run's best checkpoint, with a draft of its spec")
+    candidate.add_argument("--run", type=Path, required=True)
+    promoting = commands.add_parser("promote", help="check a calibrated candidate and make it the shipped model")
+    promoting.add_argument("--models", type=Path, default=Path("models/audio"))
+    promoting.add_argument("--allow-worse", action="store_true", help="also where the shipped model is better")
+    add_scoring_options(promoting)
+    rolling = commands.add_parser("rollback", help="exchange the shipped model and the one before it")
+    rolling.add_argument("--models", type=Path, default=Path("models/audio"))
+    options = parser.parse_args(arguments)
+    try:
+        match options.command:
+            case "candidate":
+                made = make_candidate(options.run)
+                print(f"{made.graph}: largest difference to PyTorch {made.parity.largest_difference:.1e}")
+            case "promote":
+                done = promote(options.run, options.models, evaluate_run(options), allow_worse=options.allow_worse)
+                print(
+                    f"{done.spec.model_version} is shipped; largest difference to PyTorch "
+                    f"{done.parity.largest_difference:.1e}, {done.latency_ms:.1f} ms a window on one thread"
+                )
+            case _:
+                print(f"{rollback(options.models).model_version} is shipped again")
+    except ExportError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 1
+    except (ConfigError, DatasetError, EvaluationInputError, ModelError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

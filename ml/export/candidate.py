@@ -1,0 +1,137 @@
+"""A candidate: the graph of a finished run with a draft of its spec, not yet calibrated.
+
+    make_candidate(Path("runs/baseline-seed1"))     # writes candidate/model.onnx and candidate/model.json
+
+The draft makes llr = score and turns nobody away for being unlike the training data; `ml.evaluation.calibrate_run`
+replaces both by what was fitted on held-out recordings.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from earwitness.calibration import Calibration
+from earwitness.canonical import CANONICAL_VERSION, canonicalise
+from earwitness.model_spec import ModelSpec, SuitabilityLimits, file_sha256
+from earwitness.policy import Thresholds
+from earwitness.waveform import SAMPLE_RATE_HZ, sample_count, seconds
+from earwitness.windows import WindowPlan
+from ml.config import Experiment
+from ml.datasets.manifest import Clip, Label, read_manifest
+from ml.evaluation.atomic_write import write_text
+from ml.evaluation.ood import fit_ood_reference
+from ml.export.graph import MIN_WINDOW_S, Parity, check_parity, export_graph, random_batches, shape_of
+from ml.models import SpoofNetwork
+from ml.training.checkpoint import Checkpoint, load, load_network
+from ml.training.inference import judge_waveforms
+from ml.training.sampling import Split, hold_out
+from ml.training.store import WaveformStore
+from ml.training.train import BEST_NAME
+
+CANDIDATE = "candidate"
+MODEL_NAME = "model.onnx"
+OOD_CLIPS = 3_000  # enough for a covariance of 128 dimensions; two minutes on one core
+OOD_RANK = 32
+REAL_BATCHES = 4
+UNBOUNDED = 1e9
+"""A distance that nothing reaches: the draft abstains from nothing."""
+NOT_CALIBRATED = "not calibrated: a draft"
+
+LIMITS = SuitabilityLimits(
+    min_duration_s=1.0,  # two windows' worth of frames are missing below this; a 1.5 s voice message must pass
+    min_speech_s=0.5,  # a word
+    min_snr_db=0.0,  # noise as loud as the speech: nothing like it was trained on
+    min_bandwidth_hz=2_000.0,  # telephone speech (3.4 kHz) must pass
+    max_ood_distance=UNBOUNDED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    graph: Path
+    spec: Path
+    parity: Parity
+
+
+def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
+    """The clips of the experiment's training split, and which of them were held out."""
+    clips = [c for c in read_manifest(Path(experiment.data.manifest)) if c.split == experiment.data.train_split]
+    return clips, hold_out(clips, experiment.data.holdout_share, experiment.seed)
+
+
+def make_candidate(run_dir: Path) -> Candidate:
+    """Export the run's best checkpoint and check it against PyTorch on noise and on real clips.
+
+    Raises ConfigError where the run has no checkpoint, ExportError where a gate fails.
+    """
+    checkpoint = load(run_dir / BEST_NAME)
+    experiment = checkpoint.experiment
+    network, frame_hop = load_network(checkpoint)
+    clips, split = split_clips(experiment)
+    store = WaveformStore.open_or_build([clips[i] for i in split.train], Path(experiment.data.cache_dir))
+    folder = run_dir / CANDIDATE
+    building = folder / f"building.{os.getpid()}.onnx"
+    export_graph(network, building)
+    parity = check_parity(network, building, [*random_batches(experiment.seed), *_real_batches(store)])
+    graph = folder / MODEL_NAME
+    building.replace(graph)
+    spec = _draft(checkpoint, network, frame_hop, graph, store)
+    return Candidate(graph, write_text(graph.with_suffix(".json"), spec.to_json()), parity)
+
+
+def _draft(
+    checkpoint: Checkpoint, network: SpoofNetwork, frame_hop: int, graph: Path, store: WaveformStore
+) -> ModelSpec:
+    experiment = checkpoint.experiment
+    sha256 = file_sha256(graph)
+    model = onnx.load(graph)
+    chosen = np.random.default_rng(experiment.seed).permutation(len(store.clips))[:OOD_CLIPS]
+    embedding = judge_waveforms(network, [store.waveform(int(i)) for i in chosen]).embedding
+    return ModelSpec(
+        model_version=f"{experiment.name}-{experiment.seed}-{sha256[:10]}",
+        graph_sha256=sha256,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        canonical_version=CANONICAL_VERSION,
+        window=WindowPlan(),
+        min_window_s=MIN_WINDOW_S,
+        frame_hop_s=seconds(frame_hop),
+        inputs={value.name: shape_of(value) for value in model.graph.input},
+        outputs={value.name: shape_of(value) for value in model.graph.output},
+        calibration=Calibration(slope=1.0, intercept=0.0, llr_min=-math.log(1e6), llr_max=math.log(1e6)),
+        thresholds=Thresholds(t_low=0.25, t_high=0.75),
+        thresholds_chosen=NOT_CALIBRATED,
+        limits=LIMITS,
+        ood=fit_ood_reference(
+            embedding,
+            np.array([store.clips[i].kind.value for i in chosen]),
+            rank=min(OOD_RANK, embedding.shape[1] // 2),
+        ),
+        training={
+            "experiment": experiment.name,
+            "architecture": experiment.architecture,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "steps": checkpoint.step,
+            "heldout_eer": checkpoint.best_eer,
+            "bonafide_clips": sum(c.label == Label.BONAFIDE for c in store.clips),
+            "spoof_clips": sum(c.label == Label.SPOOF for c in store.clips),
+            "lineages": len({c.lineage for c in store.clips if c.label == Label.SPOOF}),
+            "languages": len({c.language for c in store.clips}),
+            "hours": round(float(seconds(int(store.offsets[-1]))) / 3600, 2),
+            **checkpoint.provenance,
+        },
+        git_commit=str(checkpoint.provenance.get("git_revision", "unknown")),
+        seed=experiment.seed,
+    )
+
+
+def _real_batches(store: WaveformStore) -> list[NDArray[np.float32]]:
+    """Canonical views of training clips, one clip a batch: real speech finds what noise doesn't."""
+    step = max(1, len(store.clips) // REAL_BATCHES)
+    shortest = sample_count(MIN_WINDOW_S)
+    waveforms = [store.waveform(i) for i in range(0, len(store.clips), step)][:REAL_BATCHES]
+    return [canonicalise(w).samples[np.newaxis] for w in waveforms if w.size >= shortest]

@@ -1,0 +1,112 @@
+"""The last gate: a candidate becomes `models/audio/latest.{onnx,json}`, and the one before it stays for a rollback.
+
+    promote(Path("runs/baseline-seed1"), Path("models/audio"), report)
+    rollback(Path("models/audio"))
+
+Nothing is written unless every gate was passed.
+"""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from earwitness.model_spec import ModelSpec, load_spec
+from earwitness.scorer import Scorer
+from earwitness.waveform import sample_count
+from ml.evaluation.evaluate_model import Report, spec_summary
+from ml.export.candidate import CANDIDATE, MODEL_NAME, NOT_CALIBRATED
+from ml.export.graph import ExportError, Parity, check_graph, check_parity, random_batches
+from ml.training.checkpoint import load, load_network
+from ml.training.train import BEST_NAME
+
+LATEST, PREVIOUS = "latest", "previous"
+LATENCY_REPETITIONS = 100
+MAX_BYTES = 6_000_000
+"""The model travels with the program."""
+MAX_EER = 0.40
+"""A detector this near to chance helps nobody, whatever else it is good at."""
+WORSE_BY_AT_MOST = 0.02
+"""Pooled EER may rise by this over the shipped model's before `allow_worse` is needed: seeds differ by as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    spec: ModelSpec
+    parity: Parity
+    latency_ms: float
+    """Mean over `LATENCY_REPETITIONS` windows of 4 s, one thread."""
+
+
+def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = False) -> Promoted:
+    """Check the run's candidate and put it into `models`. Raises ExportError that names the gate."""
+    graph = run_dir / CANDIDATE / MODEL_NAME
+    draft = load_spec(graph)
+    if draft.thresholds_chosen == NOT_CALIBRATED:
+        raise ExportError("the candidate is not calibrated: `make calibrate` first")
+    size = graph.stat().st_size
+    if size > MAX_BYTES:
+        raise ExportError(f"the graph has {size} bytes, at most {MAX_BYTES} may be shipped")
+    check_graph(onnx.load(graph))
+    network, _ = load_network(load(run_dir / BEST_NAME))
+    parity = check_parity(network, graph, random_batches(draft.seed + 1))
+    eer = report.summary.pooled.eer
+    if eer is None or eer > MAX_EER:
+        raise ExportError(f"pooled EER is {eer}, at most {MAX_EER} may be shipped")
+    _check_against_shipped(eer, models, allow_worse=allow_worse)
+    spec = replace(draft, evaluation=spec_summary(report, draft))
+    latency_ms = measure_latency_ms(Scorer(graph, spec))
+    models.mkdir(parents=True, exist_ok=True)
+    if (models / f"{LATEST}.onnx").exists():
+        _copy(models / f"{LATEST}.onnx", models / f"{PREVIOUS}.onnx")
+        _copy(models / f"{LATEST}.json", models / f"{PREVIOUS}.json")
+    _copy(graph, models / f"{LATEST}.onnx")
+    part = models / f".{LATEST}.{os.getpid()}.json"
+    part.write_text(spec.to_json(), encoding="utf-8")
+    part.replace(models / f"{LATEST}.json")
+    load_spec(models / f"{LATEST}.onnx")
+    return Promoted(spec, parity, latency_ms)
+
+
+def rollback(models: Path) -> ModelSpec:
+    """Exchange `latest` and `previous`; raises ExportError where there is no previous model."""
+    if not (models / f"{PREVIOUS}.onnx").exists():
+        raise ExportError(f"nothing to roll back to: {models} holds no {PREVIOUS}.onnx")
+    load_spec(models / f"{PREVIOUS}.onnx")
+    for suffix in ("onnx", "json"):
+        aside = models / f".aside.{os.getpid()}.{suffix}"
+        (models / f"{LATEST}.{suffix}").replace(aside)
+        (models / f"{PREVIOUS}.{suffix}").replace(models / f"{LATEST}.{suffix}")
+        aside.replace(models / f"{PREVIOUS}.{suffix}")
+    return load_spec(models / f"{LATEST}.onnx")
+
+
+def measure_latency_ms(scorer: Scorer) -> float:
+    window = np.random.default_rng(0).standard_normal((1, sample_count(scorer.spec.window.window_s)))
+    batch = (0.05 * window).astype(np.float32)
+    started = time.perf_counter()
+    for _ in range(LATENCY_REPETITIONS):
+        scorer.score(batch)
+    return (time.perf_counter() - started) * 1000 / LATENCY_REPETITIONS
+
+
+def _check_against_shipped(eer: float, models: Path, *, allow_worse: bool) -> None:
+    shipped = models / f"{LATEST}.onnx"
+    if allow_worse or not shipped.exists():
+        return
+    before = load_spec(shipped).evaluation.get("eer")
+    if isinstance(before, float) and eer > before + WORSE_BY_AT_MOST:
+        raise ExportError(
+            f"pooled EER {eer:.2%} is worse than the shipped model's {before:.2%} by more than "
+            f"{WORSE_BY_AT_MOST:.0%}: pass --allow-worse if that is wanted"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.copyfile(source, part)
+    part.replace(target)

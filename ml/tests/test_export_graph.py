@@ -1,0 +1,107 @@
+"""Step M7: the gates of the export. Parity within tolerance, dynamic shapes, nothing the runtime can't run."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor
+
+from ml.export.graph import (
+    PARITY_TOLERANCE,
+    ExportError,
+    check_graph,
+    check_parity,
+    export_graph,
+    random_batches,
+)
+from ml.models import ARCHITECTURES, Scores, SpoofNetwork, build_network
+
+SMALL = {
+    "seresnet": {"channels": [4, 8], "blocks": [1, 1], "embedding": 8},
+    "lcnn": {"channels": [4, 8], "embedding": 8},
+}
+
+
+def small(architecture: str) -> SpoofNetwork:
+    torch.manual_seed(1)
+    return build_network(architecture, SMALL[architecture])[0].eval()
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_graph(small("seresnet"), tmp_path_factory.mktemp("graph") / "model.onnx")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_onnx_runtime_agrees_with_pytorch_on_random_batches(architecture: str, tmp_path: Path) -> None:
+    network = small(architecture)
+    path = export_graph(network, tmp_path / "model.onnx")
+    parity = check_parity(network, path, random_batches(1))
+    assert parity.largest_difference <= PARITY_TOLERANCE
+    assert parity.batches == 4
+
+
+def test_other_weights_are_noticed(graph: Path) -> None:
+    other = small("seresnet")
+    with torch.no_grad():
+        other.head.score.bias.add_(0.01)
+    with pytest.raises(ExportError, match="score differs"):
+        check_parity(other, graph, random_batches(1))
+
+
+def test_a_static_batch_is_refused(graph: Path) -> None:
+    model = onnx.load(graph)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    with pytest.raises(ExportError, match="static"):
+        check_graph(model)
+
+
+def test_a_static_length_is_refused(graph: Path) -> None:
+    model = onnx.load(graph)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64_000
+    with pytest.raises(ExportError, match="static"):
+        check_graph(model)
+
+
+def test_a_network_that_fixes_its_length_fails_the_export(tmp_path: Path) -> None:
+    class FixedLength(SpoofNetwork):
+        def forward(self, waveforms: Tensor) -> Scores:
+            return super().forward(waveforms.reshape(waveforms.shape[0], 32_000))
+
+    base = small("seresnet")
+    fixed = FixedLength(base.frontend, base.backbone, base.head).eval()
+    with pytest.raises((ExportError, torch.onnx.OnnxExporterError)):
+        export_graph(fixed, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_an_operator_that_the_runtime_lacks_is_refused(graph: Path) -> None:
+    model = onnx.load(graph)
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            node.op_type, node.domain = "Reluu", "unheard.of"
+            break
+    model.opset_import.append(helper.make_opsetid("unheard.of", 1))
+    with pytest.raises(ExportError, match="can't run"):
+        check_graph(model)
+
+
+def test_other_outputs_are_refused() -> None:
+    value = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", "samples"])
+    out = helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["batch", "samples"])
+    model = helper.make_model(
+        helper.make_graph([helper.make_node("Identity", ["waveform"], ["logit"])], "g", [value], [out]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    with pytest.raises(ExportError, match="logit"):
+        check_graph(model)
+
+
+def test_random_batches_are_of_many_shapes() -> None:
+    shapes = {batch.shape for batch in random_batches(3)}
+    assert len(shapes) == 4
+    assert all(batch.dtype == np.float32 for batch in random_batches(3))

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from ml.config import ConfigError
+from ml.models import ARCHITECTURES, build_network
+from ml.models.frontend import FrontendConfig, LogSpectrogram, mel_filters
+
+KINDS = ("linear", "mel")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frames", [4, 19, 25])
+def test_one_frame_score_for_each_frame_hop(architecture: str, kind: str, frames: int) -> None:
+    network, hop = build_network(architecture, {"frontend": {"kind": kind}})
+    scores = network.eval()(torch.randn(2, frames * hop) * 0.05)
+    assert scores.score.shape == (2,)
+    assert scores.frame_scores.shape == (2, frames)
+    assert all(torch.isfinite(part).all() for part in scores)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_silence_gives_finite_scores(architecture: str) -> None:
+    network, _ = build_network(architecture, {})
+    assert all(torch.isfinite(part).all() for part in network.eval()(torch.zeros(1, 64_000)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_front_end_agrees_with_a_fourier_transform(kind: str) -> None:
+    config = FrontendConfig(kind=kind)
+    wave = np.random.default_rng(1).standard_normal(8_000).astype(np.float32) * 0.1
+    frontend = LogSpectrogram(config).eval()
+    actual = frontend(torch.from_numpy(wave)[None])[0, 0].numpy()
+    hann = np.hanning(config.window + 1)[:-1]
+    frames = np.lib.stride_tricks.sliding_window_view(wave, config.window)[:: config.hop]
+    power = np.abs(np.fft.rfft(frames * hann * 2 / hann.sum(), config.fft)).T ** 2
+    if kind == "mel":
+        power = mel_filters(config.mels, config.fft) @ power
+    # The statistics of an untrained normalisation are mean 0, variance 1 (and its own epsilon).
+    assert actual == pytest.approx(np.log(power + 1e-6) / np.sqrt(1 + 1e-5), abs=2e-3)
+
+
+def test_every_mel_filter_hears_something() -> None:
+    assert (mel_filters(80, 512).sum(axis=1) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model", "named"),
+    [
+        ("resnet", {}, "resnet"),
+        ("seresnet", {"depth": 3}, "model.depth"),
+        ("seresnet", {"channels": [16], "blocks": [1, 1]}, "one entry a stage"),
+        ("seresnet", {"frontend": {"kind": "cqt"}}, "linear or mel"),
+    ],
+)
+def test_an_impossible_architecture_is_refused(architecture: str, model: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        build_network(architecture, model)

@@ -1,0 +1,88 @@
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.datasets.manifest import HUMAN, Clip, Kind, Label
+from ml.training.sampling import draw_weights, hold_out
+
+
+def clip(*, spoof: bool, repo: str, source_set: str = "s", lineage: str = "tts-a", speaker: str = "p") -> Clip:
+    return Clip(
+        path=Path("x.wav"),
+        label=Label.SPOOF if spoof else Label.BONAFIDE,
+        kind=Kind.TTS if spoof else Kind.HUMAN,
+        system=lineage if spoof else HUMAN,
+        lineage=lineage if spoof else HUMAN,
+        speaker=speaker,
+        source_set=source_set,
+        source_repo=repo,
+        language="en",
+        duration_s=3.0,
+        sample_rate_hz=16000,
+        codec="flac",
+        split="train",
+        corpus="test",
+    )
+
+
+@pytest.fixture
+def corpus() -> list[Clip]:
+    rng = np.random.default_rng(1)
+    repos = rng.integers(30, size=600)
+    # Most systems are published in one place, some in several.
+    systems = [f"everywhere-{rng.integers(3)}" if rng.random() < 0.2 else f"of-{repo}" for repo in repos]
+    return [clip(spoof=bool(i % 2), repo=f"r{repos[i]}", lineage=systems[i]) for i in range(600)]
+
+
+def test_held_out_repositories_are_not_trained_on(corpus: list[Clip]) -> None:
+    split = hold_out(corpus, 0.2, seed=3)
+    trained = {corpus[i].source_repo for i in split.train}
+    assert not trained & {corpus[i].source_repo for i in split.heldout}
+
+
+def test_held_out_systems_are_not_trained_on(corpus: list[Clip]) -> None:
+    split = hold_out(corpus, 0.2, seed=3)
+    trained = {corpus[i].lineage for i in split.train if corpus[i].label is Label.SPOOF}
+    assert not trained & {corpus[i].lineage for i in split.heldout if corpus[i].label is Label.SPOOF}
+
+
+def test_every_clip_is_on_one_side(corpus: list[Clip]) -> None:
+    split = hold_out(corpus, 0.2, seed=3)
+    assert sorted((*split.train, *split.heldout, *split.dropped)) == list(range(len(corpus)))
+
+
+def test_the_split_follows_the_seed(corpus: list[Clip]) -> None:
+    assert hold_out(corpus, 0.2, seed=3) == hold_out(corpus, 0.2, seed=3)
+    assert hold_out(corpus, 0.2, seed=3) != hold_out(corpus, 0.2, seed=4)
+
+
+def test_one_source_repository_cannot_be_split() -> None:
+    with pytest.raises(ValueError, match="too few source repositories"):
+        hold_out([clip(spoof=bool(i % 2), repo="only") for i in range(10)], 0.2, seed=1)
+
+
+def test_classes_weigh_alike_in_a_source_set_that_has_both() -> None:
+    # As in the corpus: one voice of which nearly all clips are synthetic must not become a sign of synthesis.
+    clips = [clip(spoof=i < 90, repo="r", source_set="lj", speaker="lj") for i in range(100)]
+    clips += [clip(spoof=i < 50, repo="r", source_set="other", speaker="o") for i in range(100)]
+    weights = draw_weights(clips)
+    share: dict[tuple[str, Label], float] = defaultdict(float)
+    for c, weight in zip(clips, weights, strict=True):
+        share[(c.source_set, c.label)] += weight
+    assert share[("lj", Label.SPOOF)] == pytest.approx(share[("lj", Label.BONAFIDE)])
+
+
+def test_a_large_system_does_not_drown_a_small_one() -> None:
+    clips = [clip(spoof=True, repo="r", lineage="big") for _ in range(100)]
+    clips += [clip(spoof=True, repo="r", lineage="small") for _ in range(4)]
+    weights = draw_weights([*clips, clip(spoof=False, repo="r")])
+    assert weights[:100].sum() / weights[100:104].sum() == pytest.approx(5.0)  # sqrt(100 / 4)
+
+
+def test_weights_of_each_class_sum_to_one(corpus: list[Clip]) -> None:
+    weights = draw_weights(corpus)
+    spoof = np.array([c.label is Label.SPOOF for c in corpus])
+    assert weights[spoof].sum() == pytest.approx(1.0)
+    assert weights[~spoof].sum() == pytest.approx(1.0)

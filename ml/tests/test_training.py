@@ -1,0 +1,219 @@
+"""Steps M1 and M4: seeds, repeatable and resumable runs, and the command line that CI runs."""
+
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ml.config import ConfigError, Experiment
+from ml.datasets.manifest import read_manifest
+from ml.models import build_network
+from ml.provenance import LIBRARIES, seed_everything
+from ml.tests.conftest import SMOKE
+from ml.training.average import WeightAverage
+from ml.training.batches import BatchFactory, load_bank
+from ml.training.checkpoint import load
+from ml.training.store import WaveformStore
+from ml.training.train import learning_rate, mask_frequency, train
+
+
+def steps(experiment: Experiment, count: int) -> Experiment:
+    return replace(
+        experiment, train=replace(experiment.train, max_steps=count, evaluate_every=count, checkpoint_every=2)
+    )
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    a, b = load(first), load(second)
+    return all(
+        torch.equal(x[name], y[name])
+        for x, y in ((a.weights, b.weights), (a.averaged_weights, b.averaged_weights))
+        for name in x
+    )
+
+
+def test_seeds_are_set() -> None:
+    draws = []
+    for _ in range(2):
+        seed_everything(11, threads=1)
+        draws.append((random.random(), np.random.rand(), torch.rand(3).tolist()))
+    assert draws[0] == draws[1]
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_two_runs_with_one_seed_give_identical_weights(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        train(steps(smoke_experiment, 5), tmp_path / name, quiet=True)
+    assert same_weights(tmp_path / "first" / "last.pt", tmp_path / "second" / "last.pt")
+
+
+def test_another_seed_gives_other_weights(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    train(steps(smoke_experiment, 2), tmp_path / "first", quiet=True)
+    train(replace(steps(smoke_experiment, 2), seed=8), tmp_path / "second", quiet=True)
+    assert not same_weights(tmp_path / "first" / "last.pt", tmp_path / "second" / "last.pt")
+
+
+def test_a_resumed_run_equals_one_that_was_never_stopped(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    whole = steps(smoke_experiment, 6)
+    train(whole, tmp_path / "whole", quiet=True)
+
+    class StoppedError(Exception):
+        pass
+
+    network_steps = 0
+
+    def stop_after_three(*_: object) -> None:
+        nonlocal network_steps
+        network_steps += 1
+        if network_steps == 4:
+            raise StoppedError
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, _: stop_after_three() if type(module).__name__ == "_Trainable" else None
+    )
+    with pytest.raises(StoppedError):
+        train(whole, tmp_path / "resumed", quiet=True)
+    handle.remove()
+    assert load(tmp_path / "resumed" / "last.pt").step == 2
+    train(whole, tmp_path / "resumed", quiet=True)
+    assert same_weights(tmp_path / "whole" / "last.pt", tmp_path / "resumed" / "last.pt")
+
+
+def test_a_checkpoint_says_what_it_is(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    train(steps(smoke_experiment, 2), tmp_path, quiet=True)
+    checkpoint = load(tmp_path / "last.pt")
+    assert checkpoint.experiment == steps(smoke_experiment, 2)
+    assert checkpoint.step == 2
+    assert len(checkpoint.provenance["manifest_sha256"]) == 64
+    assert set(LIBRARIES) < set(checkpoint.provenance["libraries"])
+    assert checkpoint.provenance["git_revision"]
+    assert checkpoint.provenance["heldout_repositories"]
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == smoke_experiment.seed
+
+
+def test_training_stops_where_the_held_out_error_no_longer_falls(
+    smoke_experiment: Experiment, tmp_path: Path
+) -> None:
+    stuck = replace(
+        smoke_experiment,
+        train=replace(
+            smoke_experiment.train, max_steps=40, evaluate_every=2, patience=2, learning_rate=1e-12, ema_decay=0.0
+        ),
+    )
+    result = train(stuck, tmp_path, quiet=True)
+    assert result.stopped_early
+    assert result.steps < 40
+
+
+def test_a_missing_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="train first"):
+        load(tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_training_script_always_does_a_few_steps(toy_manifest: Path, tmp_path: Path, count: int) -> None:
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "ml.training", "--config", str(SMOKE), "--manifest", str(toy_manifest),
+            "--max_steps", str(count), "--out", str(tmp_path / "run"), "--quiet", "--json",
+        ],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["steps"] == count
+
+
+def test_an_unusable_experiment_is_an_error_of_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ml.training", "--config", str(tmp_path / "none.toml")],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_two_processes_train_one_model(toy_manifest: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+            "-m", "ml.training", "--config", str(SMOKE), "--manifest", str(toy_manifest),
+            "--max_steps", "2", "--out", str(tmp_path / "run"), "--quiet",
+        ],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert load(tmp_path / "run" / "last.pt").step == 2
+
+
+def test_batches_hold_both_classes_and_known_shapes(smoke_experiment: Experiment) -> None:
+    clips = read_manifest(Path(smoke_experiment.data.manifest))
+    store = WaveformStore.open_or_build(clips, Path(smoke_experiment.data.cache_dir))
+    _, hop = build_network(smoke_experiment.architecture, smoke_experiment.model)
+    factory = BatchFactory(smoke_experiment, store, load_bank("", store), hop)
+    for step in range(3):
+        batch = factory[step]
+        size, samples = batch.waveforms.shape
+        assert size == smoke_experiment.train.batch_size
+        assert batch.frame_labels.shape == (size, samples // hop)
+        assert batch.labels.tolist() == [0.0] * (size // 2) + [1.0] * (size // 2)
+        assert torch.isfinite(batch.waveforms).all()
+        assert (batch.frame_labels[: size // 2] == 0).all()
+        again = factory[step]
+        assert torch.equal(batch.waveforms, again.waveforms)
+
+
+def test_copies_and_splices_are_labelled_by_frame(smoke_experiment: Experiment) -> None:
+    experiment = replace(smoke_experiment, data=replace(smoke_experiment.data, copy_share=0.0, splice_share=1.0))
+    store = WaveformStore.open_or_build(
+        read_manifest(Path(experiment.data.manifest)), Path(experiment.data.cache_dir)
+    )
+    _, hop = build_network(experiment.architecture, experiment.model)
+    batch = BatchFactory(experiment, store, load_bank("", store), hop)[0]
+    spoof_frames = batch.frame_labels[experiment.train.batch_size // 2 :].mean(dim=1)
+    assert ((spoof_frames > 0) & (spoof_frames < 1)).float().mean() > 0.8
+
+
+def test_an_unreadable_clip_is_skipped_with_a_line(toy_manifest: Path, tmp_path: Path) -> None:
+    clips = read_manifest(toy_manifest)[:3]
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF not really")
+    store = WaveformStore.open_or_build([*clips, replace(clips[0], path=broken)], tmp_path / "cache")
+    assert len(store.clips) == 3
+    assert "broken.wav" in store.skipped[0]
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero(smoke_experiment: Experiment) -> None:
+    settings = replace(smoke_experiment.train, max_steps=100, warmup_steps=10)
+    rates = [learning_rate(settings, step) for step in range(101)]
+    assert rates[0] < rates[9] == pytest.approx(settings.learning_rate)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[9:]))
+    assert rates[100] == pytest.approx(0.0)
+
+
+def test_masking_blanks_one_band_of_each_clip() -> None:
+    torch.manual_seed(1)
+    masked = mask_frequency(torch.ones(64, 1, 100, 7), 20)
+    blank = (masked[:, 0, :, 0] == 0).sum(1)
+    assert blank.max() <= 20
+    assert blank.float().mean() == pytest.approx(10, abs=3)
+    assert (masked.std(dim=3) == 0).all()
+
+
+def test_the_average_moves_towards_the_weights(smoke_experiment: Experiment) -> None:
+    network, _ = build_network(smoke_experiment.architecture, smoke_experiment.model)
+    average = WeightAverage(network, decay=0.5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1.0)
+    average.update(network, step=1000)
+    for before, after in zip(network.parameters(), average.network.parameters(), strict=True):
+        assert torch.allclose(before - after, torch.tensor(0.5), atol=1e-5)
