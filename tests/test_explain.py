@@ -30,6 +30,7 @@ def finding(
 
 
 PROBABILITY = "the probability that a machine made the speech is"
+NO_PROOF = "This is no proof of authenticity."
 FIGURES = "Measured: 7.2 s of speech in 9.0 s, at -25 dBFS, 40 dB above the noise, reaching up to 7.6 kHz."
 
 
@@ -43,8 +44,7 @@ FIGURES = "Measured: 7.2 s of speech in 9.0 s, at -25 dBFS, 40 dB above the nois
         ),
         (
             finding(0.03, 0.1),
-            f"Little evidence of synthesis: {PROBABILITY} 3.0 %, at or below the threshold of 20.0 %. "
-            + "This is no proof of authenticity.",
+            f"Little evidence of synthesis: {PROBABILITY} 3.0 %, at or below the threshold of 20.0 %. {NO_PROOF}",
             "The most suspicious stretch, from 4.0 s to 8.0 s, reaches no more than 10.0 %.",
         ),
         (
