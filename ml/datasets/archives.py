@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from ml.datasets.errors import ArchiveError
 
@@ -50,7 +50,10 @@ def unpack(archive: Path, destination: Path) -> int:
 
 @contextmanager
 def _scratch(destination: Path, name: str) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=f".unpacking-{name}-", dir=destination))
+    prefix = f".unpacking-{name}-"
+    for stale in destination.glob(f"{prefix}*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=destination))
     try:
         yield folder
     finally:
@@ -79,8 +82,8 @@ def _untar(archive: Path, folder: Path) -> None:
 
 
 def _check_name(name: str, archive: Path) -> None:
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    if posix.is_absolute() or windows.drive or windows.root or ".." in posix.parts or ".." in windows.parts:
+    path = PureWindowsPath(name)  # takes both kinds of slash, and drives
+    if path.drive or path.root or ".." in path.parts:
         raise ArchiveError(f"{archive.name}: {name!r} would land outside the folder; the archive is not safe")
 
 

@@ -120,6 +120,8 @@ def _bring(archive: Archive, root: Path, options: DownloadOptions) -> None:
 def _expected(archive: Archive, before: Fetched | None, options: DownloadOptions) -> tuple[str | None, Trust]:
     if (given := options.checksums.get(archive.filename)) is not None:
         return given, Trust.GIVEN
+    if before is not None and before.trust is Trust.GIVEN:
+        return before.checksum, Trust.GIVEN
     if archive.checksum is not None:
         return archive.checksum, Trust.PUBLISHED
     return (before.checksum if before is not None else None), Trust.FIRST_USE

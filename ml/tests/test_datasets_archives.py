@@ -88,6 +88,15 @@ def test_damaged_archive_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    stale = tmp_path / "out" / ".unpacking-a.zip-killed"
+    stale.mkdir(parents=True)
+    (stale / "half.flac").write_bytes(b"half")
+    zipped(tmp_path / "a.zip", {"whole.flac": b"whole"})
+    unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole.flac"]
+
+
 def test_member_with_flipped_bytes_leaves_nothing(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     zipped(archive, {"first.txt": b"first", "second.txt": b"x" * 1000})

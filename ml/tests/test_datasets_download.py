@@ -42,6 +42,16 @@ def test_given_checksum_is_stronger_than_the_published_one(site: Site, tmp_path:
     assert read_lock(tmp_path / "c")["a.zip"].trust is Trust.GIVEN
 
 
+def test_given_checksum_need_not_be_given_again(site: Site, tmp_path: Path) -> None:
+    archives = (Archive("a.zip", ARCHIVE.url, "all", "md5:" + "0" * 32),)
+    root = tmp_path / "c"
+    options = DownloadOptions(site.url, checksums=checksums(site.folder), progress=False)
+    download_archives(archives, root, options, ("all",))
+    site.requests.clear()
+    download_archives(archives, root, DownloadOptions(site.url, progress=False), ("all",))
+    assert site.requests == []
+
+
 def test_changed_checksum_brings_the_archive_again(site: Site, tmp_path: Path) -> None:
     root = tmp_path / "c"
     run(site, root)

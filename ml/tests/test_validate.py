@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,8 @@ def test_rate_below_all_speech(tmp_path: Path, clips: list[Clip]) -> None:
 @pytest.mark.parametrize(("limit", "value"), [("min_duration_s", 0.6), ("max_duration_s", 0.4)])
 def test_length_out_of_range(tmp_path: Path, clips: list[Clip], limit: str, value: float) -> None:
     manifest = write_manifest(tmp_path / "m.csv", clips)
-    report = validate(manifest, replace(Limits(), **{limit: value}), OnCorrupt.FAIL)
+    changed: dict[str, Any] = {limit: value}
+    report = validate(manifest, replace(Limits(), **changed), OnCorrupt.FAIL)
     assert not report.passed
     assert [(problem.check, problem.count) for problem in report.problems if problem.check == "duration"] == [
         ("duration", 4)
