@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from earwitness.calibration import Calibration, posterior
+from earwitness.finding import Verdict
+from earwitness.policy import decide
 from ml.evaluation.calibrate import fit_affine
 from ml.evaluation.calibrate_folds import (
     calibrate_out_of_fold,
@@ -13,7 +15,7 @@ from ml.evaluation.calibrate_folds import (
     held_out_rows,
     probability,
 )
-from ml.evaluation.calibrate_thresholds import ThresholdGoal
+from ml.evaluation.calibrate_thresholds import ThresholdGoal, choose_thresholds
 from ml.evaluation.metrics_calibration import cllr
 from ml.evaluation.scores import EvaluationInputError
 from ml.tests.score_tables import joined, make_table, replaced
@@ -117,6 +119,20 @@ def test_cross_checked_thresholds_decide_by_the_other_folds() -> None:
     assert outcome.bonafide_called_deepfake <= 0.03
     assert outcome.spoof_called_authentic <= 0.05
     assert 0.0 < outcome.suspicious_share < 1.0
+
+
+def test_cross_checked_outcome_agrees_with_deciding_fold_by_fold() -> None:
+    table, goal = make_table(seed=2, n=3000, repos=40), ThresholdGoal(0.03, 0.05)
+    out_of_fold = calibrate_out_of_fold(table, np.ones(3000, dtype=bool), seed=0)
+    p_fake = [posterior(float(llr)) for llr in out_of_fold.llr]
+    wrong = 0
+    for fold in range(5):
+        others = out_of_fold.fold != fold
+        thresholds = choose_thresholds(np.array(p_fake)[others], table.is_spoof[others], goal).thresholds
+        for i in np.flatnonzero(~others):
+            wrong += not table.is_spoof[i] and decide(p_fake[i], thresholds) is Verdict.DEEPFAKE
+    outcome = cross_checked_outcome(out_of_fold, table.is_spoof, goal)
+    assert outcome.bonafide_called_deepfake == pytest.approx(wrong / (~table.is_spoof).sum())
 
 
 def test_a_second_condition_of_a_clip_stays_in_its_fold() -> None:

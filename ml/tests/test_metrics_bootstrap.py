@@ -5,7 +5,7 @@ import pytest
 
 from ml.evaluation.metrics import roc_auc
 from ml.evaluation.metrics_bootstrap import bootstrap_interval, eer_of
-from ml.evaluation.scores import EvaluationInputError
+from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray
 from ml.tests.score_tables import gaussian_scores
 
 
@@ -35,6 +35,16 @@ def test_clips_that_share_their_groups_luck_widen_the_interval() -> None:
     by_group = bootstrap_interval(eer_of, score + shift, is_spoof, groups_of(600, 20), seed=0, resamples=300)
     by_clip = bootstrap_interval(eer_of, score + shift, is_spoof, groups_of(600, 600), seed=0, resamples=300)
     assert by_group.high - by_group.low > 1.5 * (by_clip.high - by_clip.low)
+
+
+def test_the_interval_of_a_mean_is_as_wide_as_theory_says() -> None:
+    score, is_spoof = gaussian_scores(6, 1000)
+
+    def mean(values: FloatArray, _: BoolArray) -> float:
+        return float(values.mean())
+
+    found = bootstrap_interval(mean, score, is_spoof, groups_of(1000, 1000), seed=0, resamples=2000)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * float(score.std()) / 1000**0.5, rel=0.08)
 
 
 def test_the_95_per_cent_interval_covers_the_truth_about_as_often() -> None:

@@ -158,6 +158,11 @@ def test_equal_mass_bins_hold_equal_mass_and_keep_ties_together() -> None:
     assert found.mean_p_fake[0] == pytest.approx(0.1)
 
 
+def test_equal_mass_bins_split_distinct_probabilities_evenly() -> None:
+    found = reliability(np.linspace(0.05, 0.95, 10), np.arange(10) % 2 == 0, bins=5)
+    assert found.count.tolist() == [2.0] * 5
+
+
 def test_probabilities_of_zero_and_one_have_a_bin() -> None:
     found = reliability(np.array([0.0, 1.0]), np.array([False, True]), binning="equal_width")
     assert found.share_spoof.tolist() == [0.0, 1.0]
