@@ -48,12 +48,21 @@ class ScoreTable:
         """Raises OutputError where the table can't be written, or was made under another `identity`."""
         self._path = path
         self.done: set[str] = set()
+        if path.exists() and not path.is_file():
+            raise OutputError(f"can't write {path}: it is no regular file, and a table must be readable again")
         try:
             self._check_identity(identity)
             self._file: BinaryIO = path.open("r+b" if path.exists() else "x+b")
-            self._continue()
         except OSError as error:
             raise OutputError(f"can't write {path}: {error.strerror}") from error
+        try:
+            self._continue()
+        except OSError as error:
+            self._file.close()
+            raise OutputError(f"can't write {path}: {error.strerror}") from error
+        except OutputError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +84,9 @@ class ScoreTable:
 
     def _append(self, cells: list[str]) -> None:
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(cells)
+        # Python's writer leaves a bare carriage return unquoted, and its reader takes it for the end of the row.
+        quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
+        csv.writer(line, lineterminator="\n", quoting=quoting).writerow(cells)
         try:
             self._file.write(line.getvalue().encode("utf-8", ENCODING_ERRORS))
             self._file.flush()

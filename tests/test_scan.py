@@ -1,0 +1,148 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from earwitness.dummy import MARKER, DummyDetector
+from earwitness.finding import Abstention
+from earwitness.scan import ScanOptions, ScanSummary, scan
+
+MODEL = {"model_version": "dummy-1"}
+
+
+def make_files(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number:03}.wav" for number in range(count)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    return paths
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_for_each_in_order(tmp_path: Path) -> None:
+    paths = make_files(tmp_path, 20)
+
+    summary = scan(
+        paths, tmp_path / "s.csv", partial(DummyDetector, p_fake=0.9), identity=MODEL, options=ScanOptions(jobs=2)
+    )
+
+    assert summary == ScanSummary(recordings=20, already_there=0, judged=20, abstained=0, failed=0)
+    assert [row["path"] for row in rows(tmp_path / "s.csv")] == [str(path) for path in paths]
+    assert {(row["verdict"], row["p_fake"], row["error"]) for row in rows(tmp_path / "s.csv")} == {
+        ("DEEPFAKE", "0.900000", "")
+    }
+
+
+def test_abstentions_are_written_in_their_column(tmp_path: Path) -> None:
+    make_detector = partial(DummyDetector, abstentions=(Abstention.NO_SPEECH, Abstention.TOO_SHORT))
+
+    summary = scan(make_files(tmp_path, 1), tmp_path / "s.csv", make_detector, identity=MODEL)
+
+    assert summary.abstained == 1
+    (row,) = rows(tmp_path / "s.csv")
+    assert (row["abstention"], row["p_fake"], row["verdict"]) == ("no_speech too_short", "", "SUSPICIOUS")
+
+
+def test_nothing_stops_a_scan(tmp_path: Path) -> None:
+    """A recording that is missing, unreadable, crashes, hangs or raises costs its own row only."""
+    bad = {
+        "exit": "worker_crash: the worker died with exit code 70",
+        "crash": "worker_crash: the worker died with exit code",
+        "hang": "run_timeout: took longer than 2 s",
+        "raise_input": "media_unreadable: ",
+        "raise_bug": "internal: ZeroDivisionError",
+    }
+    paths = make_files(tmp_path, 12)
+    expected = {}
+    for path, (behaviour, error) in zip(paths[1::2], bad.items(), strict=False):
+        path.write_bytes(MARKER + behaviour.encode() + b"\n")
+        expected[str(path)] = error
+    paths.append(tmp_path / "missing.wav")
+    expected[str(paths[-1])] = "media_not_found: "
+
+    summary = scan(
+        paths,
+        tmp_path / "s.csv",
+        DummyDetector,
+        identity=MODEL,
+        options=ScanOptions(jobs=2, timeout_s=2.0),
+    )
+
+    assert (summary.failed, summary.judged) == (6, 7)
+    for row in rows(tmp_path / "s.csv"):
+        assert row["error"].startswith(expected.get(row["path"], "")), row
+        assert bool(row["error"]) == (row["path"] in expected)
+
+
+def test_a_recording_that_takes_all_memory_costs_its_own_row_only(tmp_path: Path) -> None:
+    paths = make_files(tmp_path, 2)
+    paths[0].write_bytes(MARKER + b"exhaust_memory\n")
+
+    scan(paths, tmp_path / "s.csv", DummyDetector, identity=MODEL, options=ScanOptions(memory_bytes=1 << 30))
+
+    first, second = rows(tmp_path / "s.csv")
+    assert first["error"] == "worker_crash: needed more than 1024 MiB of memory"
+    assert second["error"] == ""
+
+
+def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
+    paths = make_files(tmp_path, 6)
+    scan(paths[:4], tmp_path / "s.csv", partial(DummyDetector, p_fake=0.9), identity=MODEL)
+    told: list[int] = []
+
+    summary = scan(
+        paths, tmp_path / "s.csv", partial(DummyDetector, p_fake=0.1), identity=MODEL, progress=told.append
+    )
+
+    assert (summary.already_there, summary.judged) == (4, 2)
+    assert [row["verdict"] for row in rows(tmp_path / "s.csv")] == ["DEEPFAKE"] * 4 + ["AUTHENTIC"] * 2
+    assert told == [4, 1, 1]
+
+
+SCAN = """
+import sys
+from functools import partial
+from pathlib import Path
+from earwitness.dummy import DummyDetector
+from earwitness.scan import scan
+if __name__ == "__main__":
+    paths = sorted(Path(sys.argv[1]).glob("*.wav"))
+    scan(paths, Path(sys.argv[2]), partial(DummyDetector, delay_s=0.05), identity={"model_version": "dummy-1"})
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    paths = make_files(tmp_path, 40)
+    out = tmp_path / "s.csv"
+    script = tmp_path / "scan_them.py"
+    script.write_text(SCAN)
+    command = [sys.executable, str(script), str(tmp_path), str(out)]
+
+    process = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while (not out.exists() or out.read_bytes().count(b"\n") < 6) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = rows(out)
+    with out.open("ab") as file:
+        file.write(b"torn row,without its")
+    subprocess.run(command, check=True, timeout=120)
+
+    assert 5 <= len(before) < 40
+    assert rows(out)[: len(before)] == before
+    assert [row["path"] for row in rows(out)] == [str(path) for path in paths]
+
+
+def test_the_number_of_jobs_does_not_change_the_table(tmp_path: Path) -> None:
+    paths = make_files(tmp_path, 10)
+    for jobs in (1, 2):
+        scan(paths, tmp_path / f"{jobs}.csv", DummyDetector, identity=MODEL, options=ScanOptions(jobs=jobs))
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
