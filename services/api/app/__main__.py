@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from app import logs
 from app.application import create_app
 from app.settings import Settings
-from earwitness.errors import ModelError
+from earwitness.errors import EarwitnessError
 
 EXIT_CANT_START = 2
 
@@ -69,7 +69,7 @@ def main() -> int:
     logs.configure(settings.log_level)
     try:
         app = create_app(settings)
-    except ModelError as error:
+    except EarwitnessError as error:
         sys.stderr.write(f"earwitness: {error}\n")
         return EXIT_CANT_START
     return serve(app, settings)

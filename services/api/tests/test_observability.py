@@ -1,0 +1,101 @@
+"""Everywhere: request ids, logs, metrics, security headers, CORS."""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from app import logs
+
+Upload = Callable[..., str]
+
+
+def samples(client: TestClient) -> dict[tuple[str, ...], float]:
+    text = client.get("/metrics").text
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_sane_request_id_is_echoed(client: TestClient) -> None:
+    assert client.get("/health", headers={"X-Request-ID": "trace-7.a_b"}).headers["x-request-id"] == "trace-7.a_b"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "a\tb", "<script>"])
+def test_any_other_request_id_is_replaced(client: TestClient, given: str) -> None:
+    answer = client.get("/health", headers={"X-Request-ID": given})
+    assert uuid.UUID(answer.headers["x-request-id"])
+
+
+def test_errors_carry_the_request_id(client: TestClient) -> None:
+    answer = client.get("/v1/nothing", headers={"X-Request-ID": "find-me"})
+    assert answer.json()["request_id"] == "find-me"
+
+
+def test_security_headers_are_on_every_answer(client: TestClient) -> None:
+    for path in ("/health", "/v1/analysis", "/v1/nothing"):
+        headers = client.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "server" not in headers
+
+
+def test_cors_is_closed_by_default(client: TestClient) -> None:
+    answer = client.get("/health", headers={"Origin": "https://evil.example"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_cors_opens_for_named_origins_only(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(cors_origins=("https://lab.example",))
+    friend = client.get("/health", headers={"Origin": "https://lab.example"})
+    stranger = client.get("/health", headers={"Origin": "https://evil.example"})
+    assert friend.headers["access-control-allow-origin"] == "https://lab.example"
+    assert "access-control-allow-origin" not in stranger.headers
+
+
+def test_metrics_count_requests_by_route_uploads_and_runs(
+    make_client: Callable[..., TestClient], upload: Upload, wav: bytes
+) -> None:
+    client = make_client()
+    for _ in range(3):
+        client.post(f"/v1/analysis/{upload(client)}/run")
+    client.post(f"/v1/analysis/{upload(client, 'raise_input-1.wav')}/run")
+    client.get("/v1/no-such-path")
+    found = samples(client)
+    run = "/v1/analysis/{analysis_id}/run"
+    assert found[("earwitness_http_requests_total", *sorted((run, "POST", "200")))] == 3
+    assert found[("earwitness_http_requests_total", *sorted((run, "POST", "422")))] == 1
+    assert found[("earwitness_http_requests_total", *sorted(("unmatched", "any", "404")))] == 1
+    assert found[("earwitness_uploads_total",)] == 4
+    assert found[("earwitness_upload_bytes_total",)] == 4 * len(wav)
+    assert found[("earwitness_runs_total", "SUSPICIOUS")] == 3
+    assert found[("earwitness_runs_total", "media_unreadable")] == 1
+    assert found[("earwitness_runs_waiting",)] == 0
+
+
+def test_logs_are_one_json_object_a_line_with_the_request_id(
+    make_client: Callable[..., TestClient], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    logs.configure("INFO")
+    try:
+        client = make_client()
+        client.get("/health?secret=1", headers={"X-Request-ID": "find-me"})
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers[:], level = before
+        logging.getLogger().setLevel(level)
+    lines: list[dict[str, Any]] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    (request,) = [line for line in lines if line.get("request_id") == "find-me"]
+    assert (request["event"], request["method"], request["path"]) == ("request", "GET", "/health")
+    assert (request["status"], request["level"]) == (200, "info")
+    assert "secret" not in json.dumps(request)

@@ -1,0 +1,91 @@
+"""`python -m app`: a free port, told to whoever asks; a graceful end; a clear word where it can't start."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+
+def test_port_0_takes_a_free_port_and_tells_it(service_process: Any) -> None:
+    port_file = service_process.folder / "port"
+    service_process.environment["EARWITNESS_PORT_FILE"] = str(port_file)
+    service = service_process.start()
+    assert httpx.get(f"{service.url}/health").json() == {"status": "ok"}
+    assert service.url.endswith(f":{port_file.read_text().strip()}")
+
+
+def test_a_stop_lets_the_run_under_way_finish(service_process: Any, wav: bytes) -> None:
+    service_process.environment["EARWITNESS_SHUTDOWN_GRACE"] = "30"
+    service = service_process.start()
+    answers: list[int] = []
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        upload = client.post("/v1/analysis/upload", files={"file": ("slow-1.wav", wav)}).json()
+        run = f"/v1/analysis/{upload['analysis_id']}/run"
+        waiting = threading.Thread(target=lambda: answers.append(client.post(run).status_code))
+        waiting.start()
+        end = time.monotonic() + 30
+        while client.get(f"/v1/analysis/{upload['analysis_id']}").json()["status"] == "UPLOADED":
+            assert time.monotonic() < end
+        assert service.stop() in (0, -signal.SIGTERM)
+        waiting.join()
+    assert answers == [200]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "complaint"),
+    [("EARWITNESS_PORT", "99999", "port"), ("EARWITNESS_MODEL", "/nowhere/x.onnx", "no model graph")],
+)
+def test_a_service_that_cannot_start_says_why_and_exits_2(
+    tmp_path: Path, setting: str, value: str, complaint: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=tmp_path,
+        env={**os.environ, setting: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_service_leaves_no_worker_behind(service_process: Any, wav: bytes) -> None:
+    service = service_process.start()
+    assert service.process is not None
+    with httpx.Client(base_url=service.url) as client:
+        upload = client.post("/v1/analysis/upload", files={"file": ("hang-1.wav", wav)}).json()
+        client.post(f"/v1/analysis/{upload['analysis_id']}/run", headers={"Prefer": "respond-async"})
+        end = time.monotonic() + 30
+        while client.get(f"/v1/analysis/{upload['analysis_id']}").json()["status"] != "RUNNING":
+            assert time.monotonic() < end
+    family = descendants(service.process.pid)
+    assert len(family) >= 3  # fork server, prober, worker
+    service.kill()
+    end = time.monotonic() + 30
+    while any(alive(pid) for pid in family):
+        assert time.monotonic() < end, "a worker outlives its service"
+        time.sleep(0.1)
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

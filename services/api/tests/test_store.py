@@ -1,0 +1,147 @@
+"""Step B3: bytes are durable before anything names them, written once, and what nobody names is swept away."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import EvidenceAlteredError, EvidenceMissingError
+from app.evidence.store import FolderStore, SweepResult
+
+CONTENT = b"evidence" * 1_000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FolderStore]:
+    store = FolderStore(tmp_path)
+    yield store
+    store.close()
+
+
+def put(store: FolderStore, content: bytes = CONTENT, referenced: bool = True) -> str:
+    with store.receive() as incoming:
+        incoming.write(content)
+        received = incoming.finish()
+        with store.holding(received.sha256, lambda _: referenced):
+            store.publish(incoming)
+    return received.sha256
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file() and path.name != ".lock")
+
+
+def test_bytes_come_back_under_their_hash_and_read_only(store: FolderStore, tmp_path: Path) -> None:
+    assert put(store) == SHA256
+    (path,) = files(tmp_path)
+    assert path == tmp_path / "blobs" / SHA256[:2] / SHA256[2:4] / SHA256
+    assert path.read_bytes() == CONTENT
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    store.verify(SHA256)
+
+
+def test_equal_bytes_share_one_file_that_is_not_touched_again(store: FolderStore, tmp_path: Path) -> None:
+    put(store)
+    (path,) = files(tmp_path)
+    before = path.stat()
+    put(store)
+    assert files(tmp_path) == [path]
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_an_upload_that_breaks_off_leaves_no_file(store: FolderStore, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), store.receive() as incoming:
+        incoming.write(CONTENT)
+        raise RuntimeError
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("referenced", [False, True])
+def test_a_transaction_that_fails_leaves_only_bytes_that_others_name(
+    store: FolderStore, tmp_path: Path, referenced: bool
+) -> None:
+    with pytest.raises(RuntimeError), store.receive() as incoming:
+        incoming.write(CONTENT)
+        received = incoming.finish()
+        with store.holding(received.sha256, lambda _: referenced):
+            store.publish(incoming)
+            raise RuntimeError
+    assert len(files(tmp_path)) == (1 if referenced else 0)
+
+
+def test_bytes_that_another_upload_holds_are_not_removed(store: FolderStore, tmp_path: Path) -> None:
+    with store.holding(SHA256, lambda _: False):
+        with pytest.raises(RuntimeError), store.receive() as incoming:
+            incoming.write(CONTENT)
+            incoming.finish()
+            with store.holding(SHA256, lambda _: False):
+                store.publish(incoming)
+                raise RuntimeError
+        assert len(files(tmp_path)) == 1
+
+
+def test_altered_bytes_are_noticed(store: FolderStore, tmp_path: Path) -> None:
+    put(store)
+    (path,) = files(tmp_path)
+    path.chmod(0o644)
+    path.write_bytes(CONTENT[:-1] + b"X")
+    with pytest.raises(EvidenceAlteredError):
+        store.verify(SHA256)
+
+
+def test_an_upload_of_the_same_bytes_does_not_hide_an_alteration(store: FolderStore, tmp_path: Path) -> None:
+    put(store)
+    (path,) = files(tmp_path)
+    path.chmod(0o644)
+    path.write_bytes(b"tampered")
+    put(store)
+    with pytest.raises(EvidenceAlteredError):
+        store.verify(SHA256)
+
+
+def test_missing_bytes_are_noticed(store: FolderStore) -> None:
+    with pytest.raises(EvidenceMissingError):
+        store.verify(SHA256)
+
+
+def test_sweep_removes_partial_files_and_unreferenced_blobs_only(store: FolderStore, tmp_path: Path) -> None:
+    kept = put(store, b"kept")
+    put(store, b"orphan")
+    (tmp_path / "tmp" / "dead.part").write_bytes(b"half")
+
+    def referenced(hashes: Collection[str]) -> set[str]:
+        return {kept} & set(hashes)
+
+    assert store.sweep(referenced) == SweepResult(partial_files=1, unreferenced_blobs=1)
+    assert [path.name for path in files(tmp_path)] == [kept]
+    assert store.sweep(referenced) == SweepResult(0, 0)
+
+
+def test_a_second_store_on_the_same_folder_is_refused(store: FolderStore, tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError, match="another service"):
+        FolderStore(tmp_path)
+
+
+def test_the_lock_ends_with_the_store(tmp_path: Path) -> None:
+    FolderStore(tmp_path).close()
+    FolderStore(tmp_path).close()
+
+
+def test_new_folders_and_the_file_are_synced_before_publishing_ends(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def recording(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    put(store)
+    assert synced[0].endswith(".part")
+    assert synced[1:] == ["blobs", SHA256[:2], SHA256[2:4]]

@@ -1,0 +1,106 @@
+"""Step B3: a client that goes away and a full disk leave no orphan row and no half blob. Real sockets, real disk."""
+
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import pytest
+
+HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+TAIL = b"\r\n--b--\r\n"
+
+
+def stored_files(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "evidence").rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def connect(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    assert parts.hostname and parts.port
+    return socket.create_connection((parts.hostname, parts.port), timeout=30)
+
+
+def request_head(length: int | None) -> bytes:
+    framing = f"Content-Length: {length}" if length is not None else "Transfer-Encoding: chunked"
+    return (
+        "POST /v1/analysis/upload HTTP/1.1\r\nHost: t\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\n{framing}\r\n\r\n"
+    ).encode()
+
+
+def wait_until(condition: Any) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_client_that_disconnects_half_way_leaves_nothing(service_process: Any, make_wav: Any) -> None:
+    service = service_process.start()
+    body = HEAD + make_wav(seconds=200.0) + TAIL
+    with connect(service.url) as connection:
+        connection.sendall(request_head(len(body)) + body[: len(body) // 2])
+        wait_until(lambda: stored_files(service.folder))  # it is really half way
+    wait_until(lambda: not stored_files(service.folder))
+    assert service.records() == []
+    assert httpx.get(f"{service.url}/health").status_code == 200
+
+
+def test_a_client_still_sending_gets_to_see_the_refusal(service_process: Any) -> None:
+    service_process.environment["EARWITNESS_MAX_UPLOAD_BYTES"] = "100000"
+    service = service_process.start()
+    with connect(service.url) as connection:
+        connection.sendall(request_head(None))
+        for piece in (HEAD, *[b"\x00" * 50_000] * 40):
+            connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert stored_files(service.folder) == []
+
+
+def test_a_full_disk_is_507_and_leaves_nothing(service_process: Any, make_wav: Any) -> None:
+    """The limit on the size of files stands for the disk: the kernel refuses the write just the same."""
+    service = service_process.start()
+    assert service.process is not None
+    small, large = make_wav(seconds=0.2), make_wav(seconds=300.0)
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+    with httpx.Client(base_url=service.url) as client:
+        full = client.post("/v1/analysis/upload", files={"file": ("a.wav", large)})
+        assert (full.status_code, full.json()["code"]) == (507, "storage_full")
+        assert stored_files(service.folder) == []
+        assert service.records() == []
+        assert client.post("/v1/analysis/upload", files={"file": ("a.wav", small)}).status_code == 201
+    assert len(stored_files(service.folder)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/mnt").exists(), reason="needs Linux name spaces")
+def test_a_really_full_disk_is_507_and_leaves_nothing(tmp_path: Path) -> None:
+    """The store on a file system of 1 MiB, in a mount name space of its own where the kernel grants one."""
+    script = """
+import sys
+from pathlib import Path
+from app.errors import StorageFullError
+from app.evidence.store import FolderStore
+
+root = Path(sys.argv[1])
+store = FolderStore(root)
+try:
+    with store.receive() as incoming:
+        for _ in range(64):
+            incoming.write(bytes(65536))
+        incoming.finish()
+except StorageFullError:
+    print("full", [p.name for p in root.rglob("*") if p.is_file()])
+"""
+    mounted = f"mount -t tmpfs -o size=1m none {tmp_path} && exec {sys.executable} -c '{script}' {tmp_path}"
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mounted]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no name space to be had: {done.stderr.strip()}")
+    assert done.stdout.strip() == "full ['.lock']", done.stderr
