@@ -98,6 +98,16 @@ def test_a_file_that_is_no_score_table_is_left_alone(tmp_path: Path, content: st
     assert path.read_text() == content
 
 
+def test_a_table_that_somebody_changed_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    write(path, FULL, ScoreRow("b.wav"))
+    changed = path.read_bytes().replace(b"b.wav,", b"b.wav,my note,")
+    path.write_bytes(changed)
+    with pytest.raises(OutputError, match="was changed"):
+        ScoreTable(path, MODEL)
+    assert path.read_bytes() == changed
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't write"):
         ScoreTable(tmp_path / "none" / "s.csv", MODEL)

@@ -39,6 +39,7 @@ class ScoreRow:
 
 
 COLUMNS = tuple(column.name for column in fields(ScoreRow))
+HEADER = ",".join(COLUMNS).encode() + b"\n"
 
 
 class ScoreTable:
@@ -85,8 +86,10 @@ class ScoreTable:
     def _append(self, cells: list[str]) -> None:
         line = io.StringIO()
         # Python's writer leaves a bare carriage return unquoted, and its reader takes it for the end of the row.
-        quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
-        csv.writer(line, lineterminator="\n", quoting=quoting).writerow(cells)
+        if any("\r" in cell for cell in cells):
+            csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
+        else:
+            csv.writer(line, lineterminator="\n").writerow(cells)
         try:
             self._file.write(line.getvalue().encode("utf-8", ENCODING_ERRORS))
             self._file.flush()
@@ -112,11 +115,15 @@ class ScoreTable:
         for cells, row_end in _complete_rows(self._file):
             if end == 0 and tuple(cells) != COLUMNS:
                 raise OutputError(f"{self._path} is there and no score table: name another --out")
+            if len(cells) != len(COLUMNS):
+                raise OutputError(
+                    f"{self._path} was changed: the row of {cells[:1]} has {len(cells)} cells; mend it"
+                )
             if end:
                 self.done.add(cells[0])
             end = row_end
-        self._file.seek(0, os.SEEK_END)
-        if end == 0 and self._file.tell() > len(",".join(COLUMNS)):
+        self._file.seek(end)
+        if end == 0 and not HEADER.startswith(self._file.read()):
             raise OutputError(f"{self._path} is there and no score table: name another --out")
         self._file.seek(end)
         self._file.truncate()
@@ -135,8 +142,6 @@ def _complete_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
         end += len(held)
         cells = next(csv.reader(io.StringIO(held.decode("utf-8", ENCODING_ERRORS), newline="")))
         held = b""
-        if len(cells) != len(COLUMNS):
-            return
         yield cells, end
 
 
