@@ -68,7 +68,7 @@ import resource, sys
 from pathlib import Path
 from earwitness.detector import DetectorInput
 from earwitness.dummy import Behaviour, DummyDetector
-resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 try:
     DummyDetector(behaviour=Behaviour(sys.argv[1])).analyze(DetectorInput(Path(sys.argv[2])))
