@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import signal
+import ssl
 import struct
 import subprocess
 import sys
@@ -228,9 +229,14 @@ class ServiceProcess:
         self.process = None
         return status
 
+    def client(self) -> httpx.Client:
+        """A patient client: the machine may be busy. It skips loading the certificates that plain HTTP needs not."""
+        no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx.Client(base_url=self.url, timeout=START_LIMIT_S, verify=no_certificates)
+
     def records(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
-        with httpx.Client(base_url=self.url) as client:
+        with self.client() as client:
             while True:
                 page = client.get("/v1/analysis", params={"limit": 200, "offset": len(items)}).json()
                 items += page["items"]
@@ -248,18 +254,30 @@ class ServiceProcess:
             time.sleep(0.05)
 
 
-@pytest.fixture
-def service_process(tmp_path: Path) -> Iterator[ServiceProcess]:
-    """A service on SQLite, not started yet; `environment` may be changed before."""
-    service = ServiceProcess(
-        tmp_path,
-        {
+@pytest.fixture(scope="session")
+def make_service() -> Iterator[Callable[..., ServiceProcess]]:
+    """`make_service(folder, EARWITNESS_X="...")`: a service on SQLite in a process of its own, not started yet."""
+    made: list[ServiceProcess] = []
+
+    def make(folder: Path, **environment: str) -> ServiceProcess:
+        usual = {
             "EARWITNESS_PORT": "0",
-            "EARWITNESS_DATABASE_URL": f"sqlite:///{tmp_path}/service.db",
-            "EARWITNESS_EVIDENCE_DIR": str(tmp_path / "evidence"),
+            "EARWITNESS_DATABASE_URL": f"sqlite:///{folder}/service.db",
+            "EARWITNESS_EVIDENCE_DIR": str(folder / "evidence"),
             "EARWITNESS_SHUTDOWN_GRACE": "5",
-        },
-    )
+        }
+        made.append(ServiceProcess(folder, {**usual, **environment}))
+        return made[-1]
+
+    yield make
+    for service in made:
+        if service.process is not None:
+            service.kill()
+
+
+@pytest.fixture
+def service_process(tmp_path: Path, make_service: Callable[..., ServiceProcess]) -> Iterator[ServiceProcess]:
+    service = make_service(tmp_path)
     yield service
     if service.process is not None:
         service.kill()

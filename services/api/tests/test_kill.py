@@ -27,17 +27,17 @@ class Traffic:
         self._contents = contents
 
     @contextlib.contextmanager
-    def on(self, url: str) -> Iterator[None]:
-        threads = [threading.Thread(target=self._client, args=(url, n)) for n in range(CLIENTS)]
+    def on(self, service: Any) -> Iterator[None]:
+        threads = [threading.Thread(target=self._client, args=(service, n)) for n in range(CLIENTS)]
         for thread in threads:
             thread.start()
         yield
         for thread in threads:
             thread.join()
 
-    def _client(self, url: str, number: int) -> None:
+    def _client(self, service: Any, number: int) -> None:
         generator = random.Random(f"{SEED}-{number}-{len(self.acknowledged)}")
-        with httpx.Client(base_url=url, timeout=60) as client, contextlib.suppress(httpx.TransportError):
+        with service.client() as client, contextlib.suppress(httpx.TransportError):
             while True:
                 content = generator.choice(self._contents)
                 answer = client.post("/v1/analysis/upload", files={"file": ("a.wav", content)})
@@ -65,7 +65,8 @@ def check_everything(service: Any, traffic: Traffic) -> None:
     assert not [path for path in (store / "tmp").iterdir() if path.suffix == ".part"]
     assert {record["status"] for record in records.values()} <= {"UPLOADED", "DONE", "FAILED"}
     assert {record["failure_code"] for record in records.values()} <= {None, "interrupted"}
-    assert httpx.get(f"{service.url}/v1/audit/chain", timeout=60).json()["intact"] is True
+    with service.client() as client:
+        assert client.get("/v1/audit/chain").json()["intact"] is True
 
 
 def kill_again_and_again(service: Any, make_wav: Any, times: int) -> Traffic:
@@ -74,7 +75,7 @@ def kill_again_and_again(service: Any, make_wav: Any, times: int) -> Traffic:
     traffic = Traffic([make_wav(seconds=0.3 * 3**n, tone_hz=200.0 + 50 * m) for n in range(5) for m in range(8)])
     for _ in range(times):
         service.start()
-        with traffic.on(service.url):
+        with traffic.on(service):
             time.sleep(generator.uniform(0.02, LONGEST_LIFE_S))
             service.kill()
     service.start()
@@ -82,8 +83,8 @@ def kill_again_and_again(service: Any, make_wav: Any, times: int) -> Traffic:
     return traffic
 
 
-def test_killed_5_times_under_load_nothing_acknowledged_is_lost(service_process: Any, make_wav: Any) -> None:
-    traffic = kill_again_and_again(service_process, make_wav, 5)
+def test_killed_3_times_under_load_nothing_acknowledged_is_lost(service_process: Any, make_wav: Any) -> None:
+    traffic = kill_again_and_again(service_process, make_wav, 3)
     assert traffic.acknowledged
 
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
 import pytest
 
 
@@ -17,7 +16,8 @@ def test_port_0_takes_a_free_port_and_tells_it(service_process: Any) -> None:
     port_file = service_process.folder / "port"
     service_process.environment["EARWITNESS_PORT_FILE"] = str(port_file)
     service = service_process.start()
-    assert httpx.get(f"{service.url}/health").json() == {"status": "ok"}
+    with service.client() as client:
+        assert client.get("/health").json() == {"status": "ok"}
     assert service.url.endswith(f":{port_file.read_text().strip()}")
 
 
@@ -25,7 +25,7 @@ def test_a_stop_lets_the_run_under_way_finish(service_process: Any, wav: bytes) 
     service_process.environment["EARWITNESS_SHUTDOWN_GRACE"] = "30"
     service = service_process.start()
     answers: list[int] = []
-    with httpx.Client(base_url=service.url, timeout=60) as client:
+    with service.client() as client:
         upload = client.post("/v1/analysis/upload", files={"file": ("slow-1.wav", wav)}).json()
         run = f"/v1/analysis/{upload['analysis_id']}/run"
         waiting = threading.Thread(target=lambda: answers.append(client.post(run).status_code))
@@ -52,6 +52,7 @@ def test_a_service_that_cannot_start_says_why_and_exits_2(
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert done.returncode == 2
     assert complaint in done.stderr
@@ -61,7 +62,7 @@ def test_a_service_that_cannot_start_says_why_and_exits_2(
 def test_a_killed_service_leaves_no_worker_behind(service_process: Any, wav: bytes) -> None:
     service = service_process.start()
     assert service.process is not None
-    with httpx.Client(base_url=service.url) as client:
+    with service.client() as client:
         upload = client.post("/v1/analysis/upload", files={"file": ("hang-1.wav", wav)}).json()
         client.post(f"/v1/analysis/{upload['analysis_id']}/run", headers={"Prefer": "respond-async"})
         end = time.monotonic() + 30

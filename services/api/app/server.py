@@ -1,0 +1,75 @@
+"""Serving, by the settings in the environment: what `python -m app` does.
+
+Once it listens, one line `{"event": "listening", "url": ...}` goes to standard output, and the port into
+EARWITNESS_PORT_FILE where one is named. Exit status 2 where it can't start; the reason is on standard error.
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from app import logs
+from app.application import create_app
+from app.settings import Settings
+from earwitness.errors import EarwitnessError
+
+EXIT_CANT_START = 2
+
+
+class Server(uvicorn.Server):
+    """Tells where it listens, once it does."""
+
+    def __init__(self, config: uvicorn.Config, port_file: Path | None) -> None:
+        super().__init__(config)
+        self._port_file = port_file
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        told = f"[{host}]" if ":" in host else host
+        sys.stdout.write(json.dumps({"event": "listening", "url": f"http://{told}:{port}", "port": port}) + "\n")
+        sys.stdout.flush()
+        if self._port_file is not None:
+            partial = self._port_file.with_name(f".{self._port_file.name}.{os.getpid()}")
+            partial.write_text(f"{port}\n")
+            partial.replace(self._port_file)
+
+
+def serve(app: FastAPI, settings: Settings) -> int:
+    """Until a signal stops it; the exit status."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,  # app.middleware writes one line a request
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=round(settings.shutdown_grace.total_seconds()),
+    )
+    server = Server(config, settings.port_file)
+    server.run()
+    return 0 if server.started else EXIT_CANT_START
+
+
+def main() -> int:
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.write(f"earwitness: a setting is wrong: {error}\n")
+        return EXIT_CANT_START
+    logs.configure(settings.log_level)
+    try:
+        app = create_app(settings)
+    except EarwitnessError as error:
+        sys.stderr.write(f"earwitness: {error}\n")
+        return EXIT_CANT_START
+    return serve(app, settings)
