@@ -11,6 +11,7 @@ from earwitness.errors import ModelError
 from ml.config import ConfigError
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import read_manifest
+from ml.evaluation.calibrate_folds import DEFAULT_FOLDS
 from ml.evaluation.calibrate_run import calibrate
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
 from ml.evaluation.conditions import CONDITIONS
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     calibrating.add_argument(
         "--certainty", type=float, default=0.0, help="confidence that the true rates are within (0: as observed)"
     )
+    calibrating.add_argument("--folds", type=int, default=DEFAULT_FOLDS, help="of the cross-validation")
     options = parser.parse_args(arguments)
     try:
         print(evaluate_run(options).text if options.command == "evaluate" else calibrate_run(options))
@@ -101,7 +103,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
         max_spoof_called_authentic=options.max_spoof_called_authentic,
         certainty=options.certainty or None,
     )
-    done = calibrate(graph, heldout, goal=goal, seed=experiment.seed)
+    done = calibrate(graph, heldout, goal=goal, seed=experiment.seed, folds=options.folds)
     fitted, line, chosen = done.fitted, done.spec.calibration, done.spec.thresholds
     before, after = fitted.before, fitted.after
     lines = [

@@ -12,7 +12,7 @@ SMOKE = Path(__file__).parents[1] / "experiments" / "smoke.toml"
 
 @pytest.fixture(scope="session")
 def toy_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_toy_corpus(tmp_path_factory.mktemp("toy"), clips=120, seed=1)
+    return make_toy_corpus(tmp_path_factory.mktemp("toy"), clips=240, seed=1)
 
 
 @pytest.fixture(scope="session")

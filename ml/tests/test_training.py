@@ -145,7 +145,7 @@ def test_an_unusable_experiment_is_an_error_of_one_line(tmp_path: Path) -> None:
 def test_two_processes_train_one_model(toy_manifest: Path, tmp_path: Path) -> None:
     subprocess.run(
         [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
             "-m", "ml.training", "--config", str(SMOKE), "--manifest", str(toy_manifest),
             "--max_steps", "2", "--out", str(tmp_path / "run"), "--quiet",
         ],

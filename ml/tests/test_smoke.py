@@ -1,0 +1,130 @@
+"""`make smoke`: train -> candidate -> evaluate -> calibrate -> export -> verify on the toy corpus, by the real commands."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness.model_spec import load_spec
+from earwitness.pipeline import examine
+from earwitness.scorer import load_scorer
+from ml.evaluation.__main__ import main as evaluation_main
+from ml.evaluation.regression import main as regression_main
+from ml.export.__main__ import main as export_main
+from ml.export.candidate import NOT_CALIBRATED
+from ml.tests.conftest import SMOKE
+from ml.training.__main__ import main as training_main
+
+# The toy's held-out part is a dozen clips of a few sources: too small for the rates and folds of a real corpus.
+CALIBRATE = ["calibrate", "--jobs", "1", "--quiet", "--folds", "2", "--max-bonafide-called-deepfake", "0.1"]
+EXPECTED = Path(__file__).parent / "smoke-expectations.json"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, toy_manifest: Path) -> Path:
+    """A finished run: trained, exported, evaluated, calibrated and promoted into `run/models`."""
+    run = tmp_path_factory.mktemp("smoke") / "run"
+    folder = run.parent
+    text = SMOKE.read_text().replace("runs/smoke/cache", str(folder / "cache"))
+    config = folder / "smoke.toml"
+    config.write_text(text.replace("runs/smoke/toy/manifest.csv", str(toy_manifest)))
+    scoring = ["--run", str(run), "--manifest", str(toy_manifest), "--jobs", "1", "--quiet"]
+    assert training_main(["--config", str(config), "--out", str(run), "--quiet"]) == 0
+    assert export_main(["candidate", "--run", str(run)]) == 0
+    assert load_spec(run / "candidate" / "model.onnx").thresholds_chosen == NOT_CALIBRATED
+    assert export_main(["promote", "--models", str(run / "models"), *scoring]) == 1, "not calibrated yet"
+    assert evaluation_main(["evaluate", *scoring, "--conditions", "clean,amr_4.75k+mp3_16k"]) == 0
+    assert evaluation_main([*CALIBRATE, "--run", str(run)]) == 0
+    assert export_main(["promote", "--models", str(run / "models"), *scoring]) == 0
+    return run
+
+
+def test_the_shipped_model_is_whole(run: Path) -> None:
+    spec = load_spec(run / "models" / "latest.onnx")
+    assert spec.thresholds_chosen != NOT_CALIBRATED
+    assert spec.seed == 7
+    assert spec.evaluation["bonafide"] > 0
+    assert spec.training["manifest_sha256"]
+    assert load_scorer(run / "models" / "latest.onnx").spec == spec
+
+
+def test_figures_stay_in_their_range(run: Path) -> None:
+    assert regression_main([str(run / "evaluation" / "dev.json"), str(EXPECTED)]) == 0
+
+
+def test_a_drop_beyond_tolerance_fails(run: Path, tmp_path: Path) -> None:
+    report = json.loads((run / "evaluation" / "dev.json").read_text())
+    report["summary"]["pooled"]["eer"] = 0.45
+    worse = tmp_path / "worse.json"
+    worse.write_text(json.dumps(report))
+    assert regression_main([str(worse), str(EXPECTED)]) == 1
+
+
+def test_the_page_is_written(run: Path) -> None:
+    page = (run / "evaluation" / "dev.html").read_text()
+    assert page.count("<svg") == 4  # ROC, DET, reliability, histograms
+    assert "smoke-7-" in page
+
+
+def test_calibration_improves_the_expected_calibration_error(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluation_main([*CALIBRATE, "--run", str(run)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Cllr"))
+    raw, calibrated = (float(part.split()[-1]) for part in line.split(",")[:2])
+    assert calibrated <= raw
+
+
+def test_a_user_s_recording_gets_the_score_of_the_evaluation(run: Path, toy_manifest: Path) -> None:
+    rows = (run / "evaluation").glob("dev-*.csv")
+    table = next(path for path in rows if "measured" not in path.name).read_text().splitlines()
+    clip, score = table[1].split(",")[:2]
+    output = examine(Path(clip), load_scorer(run / "models" / "latest.onnx"))
+    assert output.score == pytest.approx(float(score), abs=1e-6)
+
+
+def test_a_second_promotion_keeps_the_first_for_a_rollback(run: Path, toy_manifest: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(run / "models", models)
+    scoring = ["--run", str(run), "--manifest", str(toy_manifest), "--jobs", "1", "--quiet"]
+    first = load_spec(models / "latest.onnx")
+    (models / "latest.json").write_text(replace(first, model_version="the-one-before").to_json())
+    assert export_main(["promote", "--models", str(models), *scoring]) == 0
+    assert load_spec(models / "previous.onnx").model_version == "the-one-before"
+    assert export_main(["rollback", "--models", str(models)]) == 0
+    assert load_spec(models / "latest.onnx").model_version == "the-one-before"
+
+
+def test_a_rollback_without_a_previous_model_is_refused(tmp_path: Path) -> None:
+    assert export_main(["rollback", "--models", str(tmp_path)]) == 1
+
+
+def test_a_much_worse_model_is_refused(run: Path, toy_manifest: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(run / "models", models)
+    spec = load_spec(models / "latest.onnx")
+    (models / "latest.json").write_text(replace(spec, evaluation={**spec.evaluation, "eer": -0.5}).to_json())
+    before = (models / "latest.json").read_bytes()
+    scoring = ["--run", str(run), "--manifest", str(toy_manifest), "--jobs", "1", "--quiet"]
+    assert export_main(["promote", "--models", str(models), *scoring]) == 1
+    assert (models / "latest.json").read_bytes() == before
+    assert export_main(["promote", "--models", str(models), "--allow-worse", *scoring]) == 0
+
+
+def test_a_hundred_inferences_have_a_latency(run: Path) -> None:
+    scorer = load_scorer(run / "models" / "latest.onnx")
+    window = np.zeros((1, 64_000), np.float32)
+    scores = {float(scorer.score(window).score[0]) for _ in range(100)}
+    assert len(scores) == 1
+
+
+@pytest.mark.parametrize("command", [["evaluate", "--run", "nowhere"], ["calibrate", "--run", "nowhere"]])
+def test_a_missing_run_is_a_clear_error(
+    command: list[str], capsys: pytest.CaptureFixture[str], toy_manifest: Path
+) -> None:
+    manifest = ["--manifest", str(toy_manifest)] if command[0] == "evaluate" else []
+    assert evaluation_main([*command, *manifest]) == 2
+    assert "error: " in capsys.readouterr().err
