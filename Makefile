@@ -3,46 +3,83 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CORPUS ?= ../shared/corpus
+# What to examine in `make demo`: by default the recordings in examples/.
 FILE ?=
+# The labelled speech to train on; see docs/datasets.md for the public ones.
+CORPUS ?= ../shared/corpus
+EXPERIMENT ?= ml/experiments/baseline.toml
+RUN ?= runs/baseline-seed1
+MANIFEST ?= runs/manifests/earcorpus.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint bench soak smoke train evaluate calibrate export clean
+.PHONY: help setup demo serve test check lint format bench soak smoke train evaluate calibrate export clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
+# What the service and the command line need: no PyTorch, no test tools.
 $(VENV)/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "earwitness needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[api]'
+	@echo "installing into $(VENV) ..."
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[api]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[api,ml,dev]'
+	@echo "installing PyTorch and the tests' tools into $(VENV) ..."
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[api,ml,dev]'
 	@touch $@
-
-RUN ?= runs/baseline-seed1
-MANIFEST := runs/manifests/earcorpus.csv
-SMOKE := runs/smoke
 
 setup: $(VENV)/.dev ## make .venv with everything, PyTorch and the tests' tools included
 
-$(MANIFEST): $(VENV)/.dev
-	$(BIN)/python -m ml.datasets prepare earcorpus --root $(CORPUS) --out $@
+demo: $(VENV)/.run ## examine the recordings in examples/ (or FILE=my.mp3) through the real service
+	@$(BIN)/python scripts/demo.py $(FILE)
 
-train: $(MANIFEST) ## train the detector on CORPUS (about 100 minutes on two cores; goes on where it was stopped)
-	$(BIN)/python -m ml.training --config ml/experiments/baseline.toml --out $(RUN)
+serve: $(VENV)/.run ## start the service on http://127.0.0.1:8000 with SQLite and a folder under var/
+	$(BIN)/python -m app
+
+test: $(VENV)/.dev ## every test but the slow ones, under 10 minutes on two cores
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+check: lint test ## what CI runs
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the code and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed uploads
+	$(BIN)/python -m pytest -q -m slow --timeout 3600
+
+bench: $(VENV)/.dev ## print speed and memory, each beside something measured in the same run
+	$(BIN)/python benchmarks/bench_library.py
+	$(BIN)/python benchmarks/bench_augment.py
+	$(BIN)/python benchmarks/bench_service.py
+
+smoke: $(VENV)/.dev ## the training pipeline from end to end on a toy corpus, in about a minute
+	$(BIN)/python -m pytest -q ml/tests/test_smoke.py
+
+$(MANIFEST): $(VENV)/.dev
+	@mkdir -p $(dir $@)
+	$(BIN)/python -m ml.datasets prepare earcorpus $(CORPUS) $@
+
+train: $(MANIFEST) ## train the detector on CORPUS (about an hour on two cores); goes on where it was stopped
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training --config $(EXPERIMENT) --manifest $(MANIFEST) --out $(RUN)
 	$(BIN)/python -m ml.export candidate --run $(RUN)
 
-evaluate: $(MANIFEST) ## print every figure of the last run's candidate, or of the shipped model where there is no run
-	$(BIN)/python -m ml.evaluation evaluate $(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN)) --conditions all
+evaluate: $(MANIFEST) ## print every figure of the run's candidate, or of the shipped model where there is no run
+	$(BIN)/python -m ml.evaluation evaluate --manifest $(MANIFEST) --conditions all $(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN))
 
 calibrate: $(VENV)/.dev ## fit the candidate's calibration and thresholds on recordings held out of training
 	$(BIN)/python -m ml.evaluation calibrate --run $(RUN)
 
-export: $(VENV)/.dev ## check the calibrated candidate and make it the shipped model
-	$(BIN)/python -m ml.export promote --run $(RUN) --conditions all
+export: $(MANIFEST) ## check the calibrated candidate and make it the shipped model
+	$(BIN)/python -m ml.export promote --manifest $(MANIFEST) --run $(RUN) --conditions all
 
-smoke: $(VENV)/.dev ## the whole pipeline on a toy corpus, in about a minute
-	$(BIN)/python -m pytest -q ml/tests/test_smoke.py
+clean: ## remove what was built, trained models under runs/ excepted
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis
