@@ -105,6 +105,7 @@ def test_filters(seven: TestClient, query: str, expected: str) -> None:
         "filename=",
         "filename=%00",
         "created_after=yesterday",
+        "created_after=0.5",
         "created_after=2026-11-22T12:00:00",
         "created_after=0001-01-01T00:00:00%2B14:00",
         "colour=red",

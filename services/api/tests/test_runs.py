@@ -69,9 +69,9 @@ def test_an_unknown_id_is_404(client: TestClient, call: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "analysis_not_found")
 
 
-def test_a_malformed_id_is_422(client: TestClient) -> None:
+def test_a_malformed_id_is_404(client: TestClient) -> None:
     answer = client.post("/v1/analysis/not-a-uuid/run")
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 def test_timeout_kills_the_worker_sets_a_failure_state_and_harms_nothing_else(

@@ -79,7 +79,7 @@ async def upload(
 
 
 @router.get(
-    "/{analysis_id}",
+    "/{analysis_id:uuid}",  # so that `upload` is no id, and GET on it is 405
     summary="The record",
     response_model=AnalysisView,
     responses=documented(400, 401, 403, 404, 422),

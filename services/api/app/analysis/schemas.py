@@ -1,10 +1,11 @@
 """What the API says of analyses. Read-only views over rows; field names are those of the tables."""
 
+import re
 import uuid
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.analysis.models import MediaType, Status
 from app.analysis.repository import RecordFilter
@@ -120,6 +121,7 @@ class AnalysisPage(BaseModel):
 DEFAULT_PAGE = 20
 MAX_PAGE = 200
 MAX_OFFSET = 2**31 - 1  # more than anybody pages through, and every database takes it
+DATE_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:")
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 
@@ -129,7 +131,13 @@ def _sensible_year(moment: datetime) -> datetime:
     return moment
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_sensible_year)]
+def _written_out(value: object) -> object:
+    if isinstance(value, str) and not DATE_AND_TIME.match(value):
+        raise ValueError("write the time out, such as 2026-11-22T12:00:00Z")  # pydantic also takes bare numbers
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_sensible_year)]
 
 
 class ListQuery(BaseModel):

@@ -18,7 +18,7 @@ router = APIRouter(tags=["audit"])
 
 
 @router.get(
-    "/v1/analysis/{analysis_id}/events",
+    "/v1/analysis/{analysis_id:uuid}/events",
     summary="The analysis's audit events, oldest first",
     response_model=EventList,
     responses=documented(400, 401, 403, 404, 422),

@@ -18,7 +18,7 @@ from app.identity.user import User
 from app.problems import documented
 from app.state import ServiceState, service_state
 
-router = APIRouter(prefix="/v1/analysis/{analysis_id}", tags=["evidence"])
+router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["evidence"])
 
 
 @router.get(

@@ -21,7 +21,7 @@ from earwitness.report import REPORT_VERSION, report_schema
 
 JSON_TYPES = frozenset({"application/json", "application/*", "*/*"})
 
-router = APIRouter(prefix="/v1/analysis/{analysis_id}", tags=["reports"])
+router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["reports"])
 
 
 @router.get(

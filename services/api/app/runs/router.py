@@ -22,7 +22,7 @@ RESPOND_ASYNC = "respond-async"
 DEFAULT_RUNS = 20
 MAX_RUNS = 50  # a run of a three-hour recording lists more than 5,000 windows
 
-router = APIRouter(prefix="/v1/analysis/{analysis_id}", tags=["runs"])
+router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["runs"])
 
 
 @router.post(
