@@ -185,6 +185,7 @@ def test_too_short_is_an_abstention(tmp_path: Path, toy_scorer: Scorer, duration
         ({"min_duration_s": 60.0}, Abstention.TOO_SHORT),
         ({"min_speech_s": 60.0}, Abstention.TOO_SHORT),
         ({"min_snr_db": 89.0}, Abstention.TOO_NOISY),
+        ({"min_level_dbfs": -3.0}, Abstention.TOO_NOISY),
         ({"min_bandwidth_hz": 9_000.0}, Abstention.BAND_TOO_NARROW),
         ({"max_ood_distance": 0.0}, Abstention.OUT_OF_DISTRIBUTION),
     ],
@@ -193,8 +194,8 @@ def test_the_specs_limits_decide_but_the_raw_score_stays(
     tmp_path: Path, limit: dict[str, float], reason: Abstention
 ) -> None:
     loose = {
-        "min_duration_s": 0.0, "min_speech_s": 0.0, "min_snr_db": -90.0, "min_bandwidth_hz": 0.0,
-        "max_ood_distance": 1e9,
+        "min_duration_s": 0.0, "min_speech_s": 0.0, "min_level_dbfs": -120.0, "min_snr_db": -90.0,
+        "min_bandwidth_hz": 0.0, "max_ood_distance": 1e9,
     }  # fmt: skip
     scorer = load_scorer(write_toy_model(tmp_path, limits=SuitabilityLimits(**{**loose, **limit})))
 

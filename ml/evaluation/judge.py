@@ -41,7 +41,7 @@ def _reasons(row: Measured, spec: ModelSpec) -> tuple[Abstention, ...]:
         duration_s=row.duration_s,
         speech_s=row.speech_s,
         speech_share=row.speech_s / row.duration_s if row.duration_s else 0.0,
-        level_dbfs=None,
+        level_dbfs=row.level_dbfs,
         snr_db=row.snr_db,
         bandwidth_hz=row.bandwidth_hz,
         clipped_share=0.0,

@@ -40,6 +40,7 @@ class Measured:
     condition: str
     duration_s: float
     speech_s: float
+    level_dbfs: float | None
     snr_db: float | None
     bandwidth_hz: float | None
     ood_distance: float | None
@@ -109,6 +110,7 @@ def read_scored(stem: Path) -> Scored:
                 condition=row["condition"],
                 duration_s=float(row["duration_s"]),
                 speech_s=float(row["speech_s"]),
+                level_dbfs=_optional(row["level_dbfs"]),
                 snr_db=_optional(row["snr_db"]),
                 bandwidth_hz=_optional(row["bandwidth_hz"]),
                 ood_distance=_optional(row["ood_distance"]),
@@ -149,6 +151,7 @@ def _score_one(work: tuple[Clip, str, list[int]]) -> tuple[float, Measured] | st
         condition=condition,
         duration_s=output.duration_s or 0.0,
         speech_s=signals["speech_s"] or 0.0,
+        level_dbfs=signals["level_dbfs"],
         snr_db=signals["snr_db"],
         bandwidth_hz=signals["bandwidth_hz"],
         ood_distance=signals["ood_distance"],

@@ -45,8 +45,9 @@ NOT_CALIBRATED = "not calibrated: a draft"
 LIMITS = SuitabilityLimits(
     min_duration_s=1.0,  # two windows' worth of frames are missing below this; a 1.5 s voice message must pass
     min_speech_s=0.5,  # a word
-    min_snr_db=0.0,  # noise as loud as the speech: nothing like it was trained on
-    min_bandwidth_hz=2_000.0,  # telephone speech (3.4 kHz) must pass
+    min_level_dbfs=-80.0,  # 16-bit rounding is 18 dB below; the canonical view amplifies by 60 dB at most
+    min_snr_db=3.0,  # augmentation goes down to 3 dB
+    min_bandwidth_hz=2_500.0,  # telephone speech (3.4 kHz) must pass
     max_ood_distance=UNBOUNDED,
 )
 

@@ -1,4 +1,4 @@
-"""`make smoke`: train -> candidate -> evaluate -> calibrate -> export -> verify on the toy corpus, by the real commands."""
+"""`make smoke`: train, export, evaluate, calibrate, promote and verify on the toy corpus, by the real commands."""
 
 import json
 import shutil

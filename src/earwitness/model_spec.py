@@ -34,6 +34,8 @@ class SuitabilityLimits:
 
     min_duration_s: float
     min_speech_s: float
+    min_level_dbfs: float
+    """Of the speech: below it the rounding of 16-bit files and the gain of the canonical view's limit are heard."""
     min_snr_db: float
     min_bandwidth_hz: float
     max_ood_distance: float

@@ -154,7 +154,9 @@ def abstentions(
     if measured.duration_s < limits.min_duration_s:
         found.add(Abstention.TOO_SHORT)
     if Abstention.NO_SPEECH not in found:
-        if measured.snr_db is not None and measured.snr_db < limits.min_snr_db:
+        # Speech that is too quiet is speech too close to the noise that every file format adds.
+        too_quiet = measured.level_dbfs is not None and measured.level_dbfs < limits.min_level_dbfs
+        if too_quiet or (measured.snr_db is not None and measured.snr_db < limits.min_snr_db):
             found.add(Abstention.TOO_NOISY)
         if measured.bandwidth_hz is not None and measured.bandwidth_hz < limits.min_bandwidth_hz:
             found.add(Abstention.BAND_TOO_NARROW)
