@@ -47,7 +47,10 @@ class AnalysisRecord(Base):
         CheckConstraint("length(sha256) = 64", name="sha256_length"),
         CheckConstraint("(status = 'FAILED') = (failure_code IS NOT NULL)", name="failure_has_code"),
         UniqueConstraint("created_by", "idempotency_key"),
+        # Each serves one order of the list; without the last two a filtered page would sort every match.
         Index("ix_analysis_records_created_at_id", "created_at", "id"),
+        Index("ix_analysis_records_status_created_at_id", "status", "created_at", "id"),
+        Index("ix_analysis_records_verdict_created_at_id", "verdict", "created_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
@@ -76,7 +79,7 @@ class AnalysisRecord(Base):
     request_fingerprint: Mapped[str | None] = mapped_column(String(64))
 
     # Where it stands
-    status: Mapped[Status] = mapped_column(string_enum(Status, "status"), default=Status.UPLOADED, index=True)
+    status: Mapped[Status] = mapped_column(string_enum(Status, "status"), default=Status.UPLOADED)
     run_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     """The newest run, under way or ended; its row in `detector_runs` appears when it ends."""
     run_requested_by: Mapped[str | None] = mapped_column(String(128))
@@ -84,9 +87,7 @@ class AnalysisRecord(Base):
     failure_message: Mapped[str | None] = mapped_column(Text)
 
     # The finding of the newest run; until then nothing is evaluated, which is SUSPICIOUS at confidence 0
-    verdict: Mapped[Verdict] = mapped_column(
-        string_enum(Verdict, "verdict"), default=Verdict.SUSPICIOUS, index=True
-    )
+    verdict: Mapped[Verdict] = mapped_column(string_enum(Verdict, "verdict"), default=Verdict.SUSPICIOUS)
     confidence: Mapped[float] = mapped_column(Float, default=0.0)
     p_fake: Mapped[float | None] = mapped_column(Float)
     llr: Mapped[float | None] = mapped_column(Float)

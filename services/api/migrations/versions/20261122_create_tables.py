@@ -80,7 +80,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("created_by", "idempotency_key"),
     )
-    for columns in (["created_at", "id"], ["sha256"], ["status"], ["verdict"]):
+    for columns in (
+        ["created_at", "id"],
+        ["sha256"],
+        ["status", "created_at", "id"],
+        ["verdict", "created_at", "id"],
+    ):
         op.create_index(f"ix_analysis_records_{'_'.join(columns)}", "analysis_records", columns)
 
     op.create_table(
