@@ -5,7 +5,7 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2 as httpx
@@ -13,7 +13,8 @@ import pytest
 
 SEED = 20261122
 CLIENTS = 3
-LONGEST_LIFE_S = 0.6
+LONGEST_TRAFFIC_S = 0.6
+PATIENCE_S = 60
 
 
 class Traffic:
@@ -51,6 +52,13 @@ class Traffic:
                     self.finished[analysis_id] = answer.json()["run_id"]
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 def check_everything(service: Any, traffic: Traffic) -> None:
     records = {record["id"]: record for record in service.wait_until_idle()}
     store = service.folder / "evidence"
@@ -75,8 +83,12 @@ def kill_again_and_again(service: Any, make_wav: Any, times: int) -> Traffic:
     traffic = Traffic([make_wav(seconds=0.3 * 3**n, tone_hz=200.0 + 50 * m) for n in range(5) for m in range(8)])
     for _ in range(times):
         service.start()
+        known = len(traffic.acknowledged)
         with traffic.on(service):
-            time.sleep(generator.uniform(0.02, LONGEST_LIFE_S))
+            # Most lives last until the traffic flows; some end while the first uploads wait for the workers.
+            if generator.random() < 0.8:
+                wait_until(lambda: len(traffic.acknowledged) > known)  # noqa: B023  called at once
+            time.sleep(generator.uniform(0.0, LONGEST_TRAFFIC_S))
             service.kill()
     service.start()
     check_everything(service, traffic)
