@@ -34,6 +34,8 @@ class DataConfig:
     """Empty: no recorded noise and no measured rooms."""
     holdout_share: float = 0.12
     """Share of source repositories kept out of training, for early stopping, calibration and thresholds."""
+    calibration_folds: int = 5
+    """Of the cross-validation by which calibration is judged; each needs both classes."""
     crop_s_min: float = 1.28
     crop_s_max: float = 3.04
     copy_share: float = 0.08

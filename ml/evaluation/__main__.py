@@ -11,16 +11,15 @@ from earwitness.errors import ModelError
 from ml.config import ConfigError
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import read_manifest
-from ml.evaluation.calibrate_folds import DEFAULT_FOLDS
 from ml.evaluation.calibrate_run import calibrate
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
 from ml.evaluation.conditions import CONDITIONS
 from ml.evaluation.evaluate_model import Report, evaluate, scored_split
 from ml.evaluation.score_clips import ALL_CONDITIONS
 from ml.evaluation.scores import CLEAN, EvaluationInputError
-from ml.export.candidate import CANDIDATE, MODEL_NAME, split_clips
+from ml.export.candidate import CANDIDATE, MODEL_NAME
 from ml.training.checkpoint import load
-from ml.training.train import BEST_NAME
+from ml.training.train import BEST_NAME, split_clips
 
 SHIPPED = Path("models/audio/latest.onnx")
 SEED = 1
@@ -42,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     calibrating.add_argument(
         "--certainty", type=float, default=0.0, help="confidence that the true rates are within (0: as observed)"
     )
-    calibrating.add_argument("--folds", type=int, default=DEFAULT_FOLDS, help="of the cross-validation")
+    calibrating.add_argument("--folds", type=int, help="of the cross-validation (default: the experiment's)")
     options = parser.parse_args(arguments)
     try:
         print(evaluate_run(options).text if options.command == "evaluate" else calibrate_run(options))
@@ -103,7 +102,9 @@ def calibrate_run(options: argparse.Namespace) -> str:
         max_spoof_called_authentic=options.max_spoof_called_authentic,
         certainty=options.certainty or None,
     )
-    done = calibrate(graph, heldout, goal=goal, seed=experiment.seed, folds=options.folds)
+    done = calibrate(
+        graph, heldout, goal=goal, seed=experiment.seed, folds=options.folds or experiment.data.calibration_folds
+    )
     fitted, line, chosen = done.fitted, done.spec.calibration, done.spec.thresholds
     before, after = fitted.before, fitted.after
     lines = [

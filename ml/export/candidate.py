@@ -21,17 +21,15 @@ from earwitness.model_spec import ModelSpec, SuitabilityLimits, file_sha256
 from earwitness.policy import Thresholds
 from earwitness.waveform import SAMPLE_RATE_HZ, sample_count, seconds
 from earwitness.windows import WindowPlan
-from ml.config import Experiment
-from ml.datasets.manifest import Clip, Label, read_manifest
+from ml.datasets.manifest import Label
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.ood import fit_ood_reference
 from ml.export.graph import MIN_WINDOW_S, Parity, check_parity, export_graph, random_batches, shape_of
 from ml.models import SpoofNetwork
 from ml.training.checkpoint import Checkpoint, load, load_network
 from ml.training.inference import judge_waveforms
-from ml.training.sampling import Split, hold_out
 from ml.training.store import WaveformStore
-from ml.training.train import BEST_NAME
+from ml.training.train import BEST_NAME, split_clips
 
 CANDIDATE = "candidate"
 MODEL_NAME = "model.onnx"
@@ -57,12 +55,6 @@ class Candidate:
     graph: Path
     spec: Path
     parity: Parity
-
-
-def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
-    """The clips of the experiment's training split, and which of them were held out."""
-    clips = [c for c in read_manifest(Path(experiment.data.manifest)) if c.split == experiment.data.train_split]
-    return clips, hold_out(clips, experiment.data.holdout_share, experiment.seed)
 
 
 def make_candidate(run_dir: Path) -> Candidate:

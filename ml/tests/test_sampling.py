@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ml.datasets.manifest import HUMAN, Clip, Kind, Label
-from ml.training.sampling import draw_weights, hold_out
+from ml.training.sampling import draw_weights, hold_out, with_fold_groups
 
 
 def clip(*, spoof: bool, repo: str, source_set: str = "s", lineage: str = "tts-a", speaker: str = "p") -> Clip:
@@ -61,6 +61,26 @@ def test_the_split_follows_the_seed(corpus: list[Clip]) -> None:
 def test_one_source_repository_cannot_be_split() -> None:
     with pytest.raises(ValueError, match="too few source repositories"):
         hold_out([clip(spoof=bool(i % 2), repo="only") for i in range(10)], 0.2, seed=1)
+
+
+def test_a_corpus_of_one_source_is_split_by_speakers_and_systems() -> None:
+    # ASVspoof 2019 LA: 20 speakers, six attacks in training, each larger than the share that is asked for.
+    clips = [
+        clip(spoof=bool(i % 2), repo="asvspoof", lineage=f"A0{i % 6 + 1}", speaker=f"LA_{i % 20}")
+        for i in range(600)
+    ]
+    grouped = with_fold_groups(clips)
+    split = hold_out(grouped, 0.12, seed=1)
+    sides = [[grouped[i] for i in side] for side in (split.train, split.heldout)]
+    assert all({c.label for c in side} == set(Label) for side in sides)
+    attacks = [{c.lineage for c in side if c.label is Label.SPOOF} for side in sides]
+    speakers = [{c.speaker for c in side if c.label is Label.BONAFIDE} for side in sides]
+    assert not attacks[0] & attacks[1]
+    assert not speakers[0] & speakers[1]
+
+
+def test_a_corpus_of_many_sources_keeps_them(corpus: list[Clip]) -> None:
+    assert with_fold_groups(corpus) == corpus
 
 
 def test_classes_weigh_alike_in_a_source_set_that_has_both() -> None:

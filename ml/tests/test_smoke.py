@@ -19,7 +19,7 @@ from ml.tests.conftest import SMOKE
 from ml.training.__main__ import main as training_main
 
 # The toy's held-out part is a dozen clips of a few sources: too small for the rates and folds of a real corpus.
-CALIBRATE = ["calibrate", "--jobs", "1", "--quiet", "--folds", "2", "--max-bonafide-called-deepfake", "0.1"]
+CALIBRATE = ["calibrate", "--jobs", "1", "--quiet", "--max-bonafide-called-deepfake", "0.1"]
 EXPECTED = Path(__file__).parent / "smoke-expectations.json"
 
 
@@ -69,9 +69,7 @@ def test_the_page_is_written(run: Path) -> None:
     assert "smoke-7-" in page
 
 
-def test_calibration_improves_the_expected_calibration_error(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_calibration_improves_on_the_raw_score(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluation_main([*CALIBRATE, "--run", str(run)]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Cllr"))
     raw, calibrated = (float(part.split()[-1]) for part in line.split(",")[:2])
@@ -114,7 +112,7 @@ def test_a_much_worse_model_is_refused(run: Path, toy_manifest: Path, tmp_path: 
     assert export_main(["promote", "--models", str(models), "--allow-worse", *scoring]) == 0
 
 
-def test_a_hundred_inferences_have_a_latency(run: Path) -> None:
+def test_a_hundred_inferences_are_equal(run: Path) -> None:
     scorer = load_scorer(run / "models" / "latest.onnx")
     window = np.zeros((1, 64_000), np.float32)
     scores = {float(scorer.score(window).score[0]) for _ in range(100)}

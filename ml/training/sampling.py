@@ -8,12 +8,29 @@ systems, that training never sees.
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.datasets.manifest import UNKNOWN, Clip, Label
+
+MIN_REPOSITORIES = 8
+"""A corpus of fewer sources can't be folded by them: whole speakers and whole systems are kept apart instead."""
+
+
+def with_fold_groups(clips: Sequence[Clip]) -> list[Clip]:
+    """The clips, `source_repo` set to what keeps folds apart.
+
+    As it is where the corpus comes from many places; the speaker of a bona fide clip and the lineage of a spoof
+    clip where it comes from one, as ASVspoof's corpora do.
+    """
+    if len({clip.source_repo for clip in clips}) >= MIN_REPOSITORIES:
+        return list(clips)
+    return [
+        replace(c, source_repo=f"system {c.lineage}" if c.label == Label.SPOOF else f"speaker {c.speaker}")
+        for c in clips
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,10 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int) -> Split:
             held_count.update(counts)
         if all(held_count[label] >= 0.9 * target for label, target in wanted.items()):
             break
+    for label in wanted:
+        if not held_count[label] and len(repos) > 1:  # each source is larger than the share: take the smallest
+            sizes = {repo: sum(clips[i].label == label for i in by_repo[repo]) for repo in repos}
+            held_repos.add(min((repo for repo in repos if sizes[repo]), key=lambda repo: sizes[repo]))
     train = [i for i, clip in enumerate(clips) if clip.source_repo not in held_repos]
     lineages = {clips[i].lineage for i in train if clips[i].label == Label.SPOOF} - {UNKNOWN}
     heldout = [

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ml.config import Experiment, TrainConfig
-from ml.datasets.manifest import manifest_sha256, read_manifest
+from ml.datasets.manifest import Clip, manifest_sha256, read_manifest
 from ml.evaluation.metrics import equal_error_rate
 from ml.models import Scores, SpoofNetwork, build_network
 from ml.provenance import git_revision, library_versions, machine, seed_everything
@@ -32,7 +32,7 @@ from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import Checkpoint, load, save
 from ml.training.inference import heldout_scores
-from ml.training.sampling import Split, hold_out
+from ml.training.sampling import Split, hold_out, with_fold_groups
 from ml.training.store import WaveformStore
 
 CHECKPOINT_NAME = "last.pt"
@@ -58,10 +58,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
     seed_everything(experiment.seed, settings.threads)
     with _process_group() as (rank, world):
         device = _device(rank)
-        clips = [
-            c for c in read_manifest(Path(experiment.data.manifest)) if c.split == experiment.data.train_split
-        ]
-        split = hold_out(clips, experiment.data.holdout_share, experiment.seed)
+        clips, split = split_clips(experiment)
         cache = Path(experiment.data.cache_dir)
         store = WaveformStore.open_or_build([clips[i] for i in split.train], cache)
         heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
@@ -96,6 +93,13 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             if stopped_early:
                 break
         return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early)
+
+
+def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
+    """The clips of the experiment's training split, and which of them are held out."""
+    manifest = read_manifest(Path(experiment.data.manifest))
+    clips = with_fold_groups([clip for clip in manifest if clip.split == experiment.data.train_split])
+    return clips, hold_out(clips, experiment.data.holdout_share, experiment.seed)
 
 
 class _Trainable(nn.Module):
