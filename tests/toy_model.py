@@ -42,7 +42,12 @@ SPEC = ModelSpec(
     thresholds=Thresholds(t_low=0.2, t_high=0.8),
     thresholds_chosen="by hand, for tests",
     limits=SuitabilityLimits(
-        min_duration_s=1.0, min_speech_s=0.4, min_level_dbfs=-80.0, min_snr_db=3.0, min_bandwidth_hz=2_500.0, max_ood_distance=50.0
+        min_duration_s=1.0,
+        min_speech_s=0.4,
+        min_level_dbfs=-80.0,
+        min_snr_db=3.0,
+        min_bandwidth_hz=2_500.0,
+        max_ood_distance=50.0,
     ),
     ood=OodReference(means=((0.0, 0.0), (1.0, 1.0)), components=((1.0, 0.0), (0.0, 1.0))),
 )
