@@ -6,10 +6,10 @@ does.
 """
 
 import contextlib
+import multiprocessing
 import os
 import resource
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from earwitness.media import open_media
 
 EXIT_OUT_OF_MEMORY = 77
 """Exit status of a worker that ran out of memory: its heap can't be trusted, so it does not go on."""
-PARENT_CHECK_INTERVAL_S = 1.0
 
 _detector: list[Detector] = []  # the process's one detector, loaded once
 
@@ -30,7 +29,7 @@ def start(source: DetectorSource | None, memory_bytes: int) -> None:
     """Limit this process, watch over its parent and load the detector, where it needs one."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would copy evidence to disk
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_service, daemon=True).start()
     if source is not None:
         _detector[:] = [source.load()]
 
@@ -73,8 +72,9 @@ def _limit_cpu(cpu_s: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _end_with_parent(parent: int) -> None:
-    """A killed service leaves no worker behind, not even a busy one."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_INTERVAL_S)
+def _end_with_service() -> None:
+    """A killed service leaves no worker behind, not even a busy one: the kernel closes the pipe between them."""
+    service = multiprocessing.parent_process()
+    assert service is not None
+    service.join()
     os._exit(0)
