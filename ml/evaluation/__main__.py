@@ -14,7 +14,7 @@ from ml.datasets.manifest import read_manifest
 from ml.evaluation.calibrate_run import calibrate
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
 from ml.evaluation.conditions import CONDITIONS
-from ml.evaluation.evaluate_model import Report, evaluate, scored_split
+from ml.evaluation.evaluate_model import Report, ScoringOptions, evaluate, scored_split
 from ml.evaluation.score_clips import ALL_CONDITIONS
 from ml.evaluation.scores import CLEAN, EvaluationInputError
 from ml.export.candidate import CANDIDATE, MODEL_NAME
@@ -22,7 +22,6 @@ from ml.training.checkpoint import load
 from ml.training.train import BEST_NAME, split_clips
 
 SHIPPED = Path("models/audio/latest.onnx")
-SEED = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,16 +69,8 @@ def evaluate_run(options: argparse.Namespace) -> Report:
     conditions = list(CONDITIONS) if options.conditions == "all" else options.conditions.split(",")
     if CLEAN not in conditions:
         conditions.insert(0, CLEAN)
-    return evaluate(
-        graph,
-        clips,
-        folder,
-        name=options.split,
-        conditions=conditions,
-        jobs=options.jobs,
-        seed=SEED,
-        quiet=options.quiet,
-    )
+    scoring = ScoringOptions(conditions, jobs=options.jobs, quiet=options.quiet)
+    return evaluate(graph, clips, folder, options.split, scoring)
 
 
 def calibrate_run(options: argparse.Namespace) -> str:
@@ -87,15 +78,9 @@ def calibrate_run(options: argparse.Namespace) -> str:
     experiment = load(options.run / BEST_NAME).experiment
     clips, split = split_clips(experiment)
     graph = options.run / CANDIDATE / MODEL_NAME
+    scoring = ScoringOptions(jobs=options.jobs, seed=experiment.seed, quiet=options.quiet)
     heldout = scored_split(
-        graph,
-        [clips[i] for i in split.heldout],
-        options.run / "evaluation",
-        name="heldout",
-        conditions=[CLEAN],
-        jobs=options.jobs,
-        seed=experiment.seed,
-        quiet=options.quiet,
+        graph, [clips[i] for i in split.heldout], options.run / "evaluation", "heldout", scoring
     )
     goal = ThresholdGoal(
         max_bonafide_called_deepfake=options.max_bonafide_called_deepfake,

@@ -1,6 +1,6 @@
 """The whole table for one model on one split: scored (or read back), judged, summarised, written, shown.
 
-    report = evaluate(graph, clips, Path("runs/a/evaluation"), name="dev", conditions=["clean"], jobs=2, seed=1)
+    report = evaluate(graph, clips, Path("runs/a/evaluation"), "dev", ScoringOptions())
     print(report.text)
 
 Score tables are named by the graph they come from, so that a new calibration reads them back and a new graph
@@ -25,6 +25,7 @@ from ml.evaluation.atomic_write import write_text
 from ml.evaluation.judge import Judged, judge
 from ml.evaluation.page import report_page, write_page
 from ml.evaluation.score_clips import Scored, read_scored, score_clips, write_scored
+from ml.evaluation.scores import CLEAN
 from ml.evaluation.summary import Summary, summarise
 from ml.evaluation.summary_goals import JudgedGoal, judge_goals
 from ml.evaluation.summary_text import summary_text
@@ -44,48 +45,38 @@ class Report:
     page_path: Path
 
 
-def scored_split(
-    graph: Path,
-    clips: Sequence[Clip],
-    folder: Path,
-    *,
-    name: str,
-    conditions: Sequence[str],
-    jobs: int,
-    seed: int,
-    quiet: bool = False,
-) -> Scored:
+@dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    conditions: Sequence[str] = (CLEAN,)
+    jobs: int = 2
+    """Processes."""
+    seed: int = 1
+    """Of what a condition draws at random, and of the confidence intervals."""
+    quiet: bool = False
+
+
+def scored_split(graph: Path, clips: Sequence[Clip], folder: Path, name: str, options: ScoringOptions) -> Scored:
     """The scores of `clips`, read back where this graph was scored on as many clips under these conditions before."""
-    stem = folder / f"{name}-{load_spec(graph).graph_sha256[:10]}-{len(clips)}x{len(conditions)}"
+    stem = folder / f"{name}-{load_spec(graph).graph_sha256[:10]}-{len(clips)}x{len(options.conditions)}"
     if stem.with_suffix(".csv").exists():
         return read_scored(stem)
-    scored = score_clips(graph, clips, conditions, jobs=jobs, seed=seed, quiet=quiet)
+    scored = score_clips(
+        graph, clips, options.conditions, jobs=options.jobs, seed=options.seed, quiet=options.quiet
+    )
     write_scored(stem, scored)
     return scored
 
 
-def evaluate(
-    graph: Path,
-    clips: Sequence[Clip],
-    folder: Path,
-    *,
-    name: str,
-    conditions: Sequence[str],
-    jobs: int,
-    seed: int,
-    quiet: bool = False,
-) -> Report:
+def evaluate(graph: Path, clips: Sequence[Clip], folder: Path, name: str, options: ScoringOptions) -> Report:
     """Everything that is said of a model; leaves `NAME.json` and `NAME.html` in `folder`."""
-    scored = scored_split(
-        graph, clips, folder, name=name, conditions=conditions, jobs=jobs, seed=seed, quiet=quiet
-    )
+    scored = scored_split(graph, clips, folder, name, options)
     spec = load_spec(graph)
     judged = judge(scored, spec)
     summary = summarise(
         scored.table,
         judged.llr,
         spec.thresholds,
-        seed=seed,
+        seed=options.seed,
         llr_origin=spec.thresholds_chosen,
         abstained=judged.abstained,
     )
@@ -98,7 +89,7 @@ def evaluate(
         "clips": f"{len(clips)} of {name}, {len(scored.failed)} failed",
         "evaluated at": git_revision(),
         "machine": machine(),
-        "seed": str(seed),
+        "seed": str(options.seed),
     }
     reasons = ", ".join(f"{reason} {count}" for reason, count in judged.reasons.items() if count) or "none"
     lines = [

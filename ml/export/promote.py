@@ -19,6 +19,7 @@ from earwitness.model_spec import ModelSpec, load_spec
 from earwitness.scorer import Scorer
 from earwitness.waveform import sample_count
 from ml.evaluation.evaluate_model import Report, spec_summary
+from ml.evaluation.summary_goals import MODEL_LIMIT_BYTES
 from ml.export.candidate import CANDIDATE, MODEL_NAME, NOT_CALIBRATED
 from ml.export.graph import ExportError, Parity, check_graph, check_parity, random_batches
 from ml.training.checkpoint import load, load_network
@@ -26,8 +27,6 @@ from ml.training.train import BEST_NAME
 
 LATEST, PREVIOUS = "latest", "previous"
 LATENCY_REPETITIONS = 100
-MAX_BYTES = 6_000_000
-"""The model travels with the program."""
 MAX_EER = 0.40
 """A detector this near to chance helps nobody, whatever else it is good at."""
 WORSE_BY_AT_MOST = 0.02
@@ -49,8 +48,8 @@ def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = 
     if draft.thresholds_chosen == NOT_CALIBRATED:
         raise ExportError("the candidate is not calibrated: `make calibrate` first")
     size = graph.stat().st_size
-    if size > MAX_BYTES:
-        raise ExportError(f"the graph has {size} bytes, at most {MAX_BYTES} may be shipped")
+    if size > MODEL_LIMIT_BYTES:
+        raise ExportError(f"the graph has {size} bytes, at most {MODEL_LIMIT_BYTES} may be shipped")
     check_graph(onnx.load(graph))
     network, _ = load_network(load(run_dir / BEST_NAME))
     parity = check_parity(network, graph, random_batches(draft.seed + 1))
