@@ -41,7 +41,7 @@ MAX_NAME_WIDTH = 36  # keeps the table within 115 columns
 NAME_END = 13  # of a long name: its extension, and what tells it from its neighbours
 
 LEGEND = f"""
-p_fake     probability that the speech is synthetic, at a prior of {DEFAULT_PRIOR:.0%}; also that of the stretch
+p_fake     probability that the speech is synthetic, at a prior of {100 * DEFAULT_PRIOR:g} %; also that of the stretch
 AUTHENTIC  little evidence of synthesis, which is no proof of authenticity
 SUSPICIOUS inconclusive, or not judged"""
 
@@ -104,7 +104,11 @@ def demonstrate(files: Sequence[Path], folder: Path) -> None:
         print(f"{'file':<{width}}  {'verdict':<12}  {'p_fake':>11}  {'most suspicious stretch':<31}  {'took':>8}")
         for path, name in zip(files, names, strict=True):
             print(f"{name:<{width}}", end="", flush=True)  # the rest of the row follows when it is known
-            outcome = examine(service, path, reports)
+            try:
+                outcome = examine(service, path, reports)
+            except ServiceError:
+                print()  # what it says begins a line of its own
+                raise
             not_examined += outcome.verdict == NOT_EXAMINED
             p_fake = NONE if outcome.p_fake is None else percent(outcome.p_fake)
             took = f"{outcome.took_s:.2f} s"
@@ -112,7 +116,8 @@ def demonstrate(files: Sequence[Path], folder: Path) -> None:
             if outcome.note:
                 print(f"{'':<{width}}  {outcome.note}")
     print(LEGEND)
-    print(f"\n{len(files)} recordings, {not_examined} not examined; reports: {near(reports)}/NAME{REPORT_SUFFIX}")
+    examined = f"{len(files) - not_examined} of {len(files)} recordings examined"
+    print(f"\n{examined}; the reports: {near(reports)}/NAME{REPORT_SUFFIX}")
 
 
 def examine(service: Service, path: Path, reports: Path) -> Outcome:
@@ -123,11 +128,15 @@ def examine(service: Service, path: Path, reports: Path) -> Outcome:
             raise RefusedError(f"there is no file {path}")
         report = run_and_report(service, f"/v1/analysis/{service.upload(path)}")
         keep(report, reports, path.name)
-    except (RefusedError, OSError, http.client.HTTPException) as error:
-        if service.ended:
+    except (ConnectionError, http.client.HTTPException) as error:
+        if service.has_ended():
             raise ServiceError(f"the service broke down over {printable(path.name)}") from error
-        return Outcome(NOT_EXAMINED, time.perf_counter() - started, note=printable(str(error)))
-    return outcome_of(report, time.perf_counter() - started)
+        problem = f"no answer: {error}"
+    except (RefusedError, OSError) as error:
+        problem = str(error)
+    else:
+        return outcome_of(report, time.perf_counter() - started)
+    return Outcome(NOT_EXAMINED, time.perf_counter() - started, note=printable(problem))
 
 
 def run_and_report(service: Service, analysis: str) -> dict[str, Any]:

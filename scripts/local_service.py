@@ -34,6 +34,7 @@ START_LIMIT_S = 180.0  # the slowest first start: a cold disk, and every module 
 POLL_S = 0.1
 GRACE_S = 5  # what the service gives a run under way when it is told to stop
 STOP_LIMIT_S = 30.0  # after which it is killed
+DYING_LIMIT_S = 1.0
 ANSWER_LIMIT_S = 1_200.0  # of silence; the service itself ends a run after 15 minutes
 SEND_BLOCK_BYTES = 1 << 20
 FORM_ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
@@ -53,9 +54,11 @@ class Service:
     process: subprocess.Popen[bytes]
     port: int
 
-    @property
-    def ended(self) -> bool:
-        return self.process.poll() is not None
+    def has_ended(self) -> bool:
+        """After a connection broke: a process that dies closes its connections a moment before it is gone."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(DYING_LIMIT_S)
+        return self.process.returncode is not None
 
     def ask(
         self, method: str, path: str, body: Iterable[bytes] | None = None, headers: Mapping[str, str] | None = None

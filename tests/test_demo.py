@@ -17,8 +17,8 @@ import pytest
 from earwitness.explain import clock, percent
 from earwitness.model_spec import file_sha256
 from earwitness.report import report_schema
-from scripts.demo import EXAMPLES, examples, keep, outcome_of, short
-from scripts.local_service import HOST
+from scripts.demo import EXAMPLES, examine, examples, keep, outcome_of, short
+from scripts.local_service import HOST, Service, ServiceError
 from tests.audio_files import write_audio
 from tests.speechlike import speechlike
 from tests.toy_model import SPEC, write_toy_model
@@ -88,8 +88,8 @@ def rows(done: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:
 def test_every_file_has_its_row_and_the_demo_succeeds(demo: Demo) -> None:
     assert (demo.done.returncode, demo.done.stderr) == (0, "")
     assert list(rows(demo.done)) == [GOOD, "notes.wav", "lost.mp3"]
-    assert "3 recordings, 2 not examined" in demo.done.stdout
-    assert "at a prior of 50%" in demo.done.stdout
+    assert "1 of 3 recordings examined" in demo.done.stdout
+    assert "at a prior of 50 %" in demo.done.stdout
 
 
 def test_the_row_of_a_good_recording_says_what_its_report_says(demo: Demo) -> None:
@@ -148,6 +148,15 @@ def test_an_interrupted_demo_stops_its_service(tmp_path: Path, number: signal.Si
     assert demo.returncode == 130
     assert complaint == "\ndemo: interrupted; the service is stopped\n"
     assert_nothing_listens(tmp_path / "out")
+
+
+def test_a_service_that_breaks_down_ends_the_demo(tmp_path: Path) -> None:
+    recording = write_audio(tmp_path / "a.wav", speechlike(1.0))
+    with socket.create_server((HOST, 0)) as server:
+        port = server.getsockname()[1]  # free again in a moment
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    with pytest.raises(ServiceError, match=r"broke down over a\.wav"):
+        examine(Service(gone, port), recording, tmp_path)
 
 
 def test_an_abstention_is_told_with_its_reason() -> None:
