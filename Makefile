@@ -33,7 +33,7 @@ $(VENV)/.dev: $(VENV)/.run
 setup: $(VENV)/.dev ## make .venv with everything, PyTorch and the tests' tools included
 
 demo: $(VENV)/.run ## examine the recordings in examples/ (or FILE=my.mp3) through the real service
-	@$(BIN)/python scripts/demo.py $(FILE)
+	@$(BIN)/python -m scripts.demo $(FILE)
 
 serve: $(VENV)/.run ## start the service on http://127.0.0.1:8000 with SQLite and a folder under var/
 	$(BIN)/python -m app
