@@ -95,7 +95,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
     lines = [
         f"held out: {fitted.bonafide} bona fide, {fitted.spoof} spoof, {fitted.groups} source repositories",
         f"llr = {line.slope:.4f} * score + {line.intercept:+.4f}, within [{line.llr_min:.2f}, {line.llr_max:.2f}]",
-        f"temperature alone: {fitted.temperature:.3f}",
+        f"method: {fitted.method}, the best of three out of fold; temperature alone would be {fitted.temperature:.3f}",
         f"ECE  raw {before.ece_equal_mass:.4f}, calibrated and out of fold {after.ece_equal_mass:.4f}",
         f"Cllr raw {before.cllr:.4f}, calibrated and out of fold {after.cllr:.4f}, minimum {after.min_cllr:.4f}",
         f"thresholds {chosen.t_low:.4f} and {chosen.t_high:.4f}: {done.spec.thresholds_chosen}",

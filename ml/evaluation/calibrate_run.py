@@ -10,7 +10,7 @@ import numpy as np
 
 from earwitness.model_spec import ModelSpec, load_spec
 from ml.evaluation.atomic_write import write_text
-from ml.evaluation.calibrate_folds import DEFAULT_FOLDS, FittedCalibration, fit_calibration, probability
+from ml.evaluation.calibrate_folds import DEFAULT_FOLDS, FittedCalibration, choose_calibration, probability
 from ml.evaluation.calibrate_thresholds import ChosenThresholds, ThresholdGoal, choose_thresholds
 from ml.evaluation.judge import judge
 from ml.evaluation.score_clips import Scored
@@ -43,7 +43,7 @@ def calibrate(
     rows = tuple(row for row, is_clean in zip(heldout.measured, clean, strict=True) if is_clean)
     distances = [row.ood_distance for row in rows if row.ood_distance is not None]
     limits = replace(draft.limits, max_ood_distance=float(np.percentile(distances, OOD_PERCENTILE)))
-    fitted = fit_calibration(table, seed=seed, folds=folds)
+    fitted = choose_calibration(table, seed=seed, folds=folds)
     suitable = ~judge(Scored(table, rows, ()), replace(draft, limits=limits)).abstained
     chosen = choose_thresholds(probability(fitted.out_of_fold.llr)[suitable], table.is_spoof[suitable], goal)
     spec = replace(

@@ -8,8 +8,10 @@ from earwitness.finding import Verdict
 from earwitness.policy import decide
 from ml.evaluation.calibrate import fit_affine
 from ml.evaluation.calibrate_folds import (
+    FITS,
     calibrate_out_of_fold,
     capped_llr,
+    choose_calibration,
     cross_checked_outcome,
     fit_calibration,
     held_out_rows,
@@ -79,6 +81,24 @@ def test_temperature_scaling_improves_ece_too() -> None:
     fitted = fit_calibration(make_table(scale=4.0, n=2000, repos=40), seed=0, method="temperature")
     assert fitted.calibration.intercept == 0.0
     assert fitted.after.ece_equal_mass < fitted.before.ece_equal_mass
+
+
+def test_an_overconfident_detector_gets_a_line() -> None:
+    chosen = choose_calibration(make_table(scale=4.0, n=2000, repos=40), seed=0)
+    assert chosen.method != "identity"
+    assert chosen.after.ece_equal_mass < chosen.before.ece_equal_mass
+
+
+def test_a_line_that_does_not_carry_over_to_other_sources_is_not_taken() -> None:
+    # Honest log-likelihood ratios, but few sources, each with an offset of its own: a line learns the offsets.
+    rng = np.random.default_rng(3)
+    table = make_table(n=240, repos=5)
+    offset = dict(zip(np.unique(table.source_repo), rng.normal(0, 1.5, 5), strict=True))
+    score = np.where(table.is_spoof, 0.6, -0.6) + rng.normal(size=240) + [offset[r] for r in table.source_repo]
+    uneven = replaced(table, score=score)
+    chosen = choose_calibration(uneven, seed=0)
+    assert chosen.after.cllr == min(fit_calibration(uneven, seed=0, method=m).after.cllr for m in FITS)
+    assert chosen.after.cllr <= fit_calibration(uneven, seed=0, method="identity").after.cllr
 
 
 def test_the_shipped_line_is_the_fit_on_all_rows() -> None:
