@@ -297,3 +297,9 @@ def test_decoding_is_deterministic(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "a.mp3", tone(), codec="libmp3lame", rate_hz=44_100)
 
     np.testing.assert_array_equal(read_waveform(path)[0], read_waveform(path)[0])
+
+
+def test_a_file_that_may_not_be_opened_is_an_input_error(tmp_path: Path) -> None:
+    # A name too long for the file system is refused to everybody, also to root, whom no mode keeps out.
+    with pytest.raises(UnreadableMediaError, match="can't be opened"), open_media(tmp_path / ("x" * 300)) as stream:
+        list(stream)

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -160,6 +161,15 @@ class MediaStream:
         return mono
 
 
+def _open_regular_file(path: Path) -> BinaryIO:
+    try:
+        if not path.is_file():
+            raise MediaNotFoundError(f"{path.name} is not there or is no regular file: check the path")
+        return path.open("rb")
+    except OSError as error:  # no permission, a dead mount
+        raise UnreadableMediaError(f"{path.name} can't be opened: {error.strerror}") from error
+
+
 @contextmanager
 def open_media(path: Path, limits: MediaLimits | None = None) -> Iterator[MediaStream]:
     """Open the recording at `path` and find its sound: the default audio track, or else the first.
@@ -168,9 +178,7 @@ def open_media(path: Path, limits: MediaLimits | None = None) -> Iterator[MediaS
     without an audio track is no error: its `info.codec` is None and it yields no sound.
     """
     limits = limits or MediaLimits()
-    if not path.is_file():
-        raise MediaNotFoundError(f"{path.name} is not there or is no regular file: check the path")
-    with path.open("rb") as opened:
+    with _open_regular_file(path) as opened:
         if os.fstat(opened.fileno()).st_size == 0:
             raise EmptyMediaError(f"{path.name} holds no bytes: the copy or the upload went wrong, send it again")
         # Opened anew by number: a file object without a name keeps FFmpeg from guessing by the extension.
