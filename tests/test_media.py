@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.errors import EmptyMediaError, MediaLimitError, MediaNotFoundError, UnreadableMediaError
+from earwitness.errors import (
+    EmptyMediaError,
+    InputError,
+    MediaLimitError,
+    MediaNotFoundError,
+    UnreadableMediaError,
+)
 from earwitness.media import BLOCK_S, MediaLimits, open_media, read_waveform
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples, rms_dbfs
 from tests.audio_files import write_audio, write_pcm_float, write_silent_film
@@ -301,5 +307,6 @@ def test_decoding_is_deterministic(tmp_path: Path) -> None:
 
 def test_a_file_that_may_not_be_opened_is_an_input_error(tmp_path: Path) -> None:
     # A name too long for the file system is refused to everybody, also to root, whom no mode keeps out.
-    with pytest.raises(UnreadableMediaError, match="can't be opened"), open_media(tmp_path / ("x" * 300)) as stream:
+    # (Newer Pythons say that no such file is there.)
+    with pytest.raises(InputError), open_media(tmp_path / ("x" * 300)) as stream:
         list(stream)
