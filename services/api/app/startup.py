@@ -92,9 +92,18 @@ def _tidy_up(database: Database, store: FolderStore, queue: LocalQueue, descript
         waiting = runs.recover(session, description)
     for analysis_id, run_id in waiting:
         queue.submit(analysis_id, run_id)
+    if swept.set_aside:
+        log.warning(
+            "unreferenced_evidence_set_aside",
+            blobs=swept.set_aside,
+            folder="unreferenced",
+            advice="few are uploads that a crash cut off; many mean that EARWITNESS_DATABASE_URL names another "
+            "database than the one of this evidence: start with that one, and they are taken back",
+        )
     log.info(
         "tidied_up",
         partial_files=swept.partial_files,
-        unreferenced_blobs=swept.unreferenced_blobs,
+        set_aside=swept.set_aside,
+        taken_back=swept.taken_back,
         queued_again=len(waiting),
     )

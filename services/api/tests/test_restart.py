@@ -59,7 +59,7 @@ def test_what_was_queued_is_done(left_behind: Any, make_client: MakeClient, kind
     assert record["status"] == "DONE"
 
 
-def test_partial_files_and_orphan_blobs_are_swept(
+def test_partial_files_are_removed_and_orphan_blobs_set_aside(
     left_behind: Any, make_client: MakeClient, tmp_path: Path
 ) -> None:
     place, analysis_id = left_behind("sqlite", Status.QUEUED)
@@ -69,7 +69,21 @@ def test_partial_files_and_orphan_blobs_are_swept(
     orphan.write_bytes(b"no row names me")
     client = make_client(**place)
     assert not orphan.exists() and not list((tmp_path / "store" / "tmp").iterdir())
+    assert (tmp_path / "store" / "unreferenced" / orphan.name).read_bytes() == b"no row names me"
     assert client.get(f"/v1/analysis/{analysis_id}/evidence").status_code == 200
+
+
+def test_started_on_another_database_by_mistake_no_evidence_is_lost(
+    left_behind: Any, make_client: MakeClient, make_url: Any, wav: bytes
+) -> None:
+    place, analysis_id = left_behind("sqlite", Status.QUEUED)
+    mistaken = make_client(**{**place, "database_url": make_url("sqlite")})
+    assert mistaken.get("/v1/analysis").json()["total"] == 0
+    mistaken.__exit__(None, None, None)
+    (aside,) = (place["evidence_dir"] / "unreferenced").iterdir()
+    assert aside.read_bytes() == wav
+    again = make_client(**place)
+    assert again.get(f"/v1/analysis/{analysis_id}/evidence").content == wav
 
 
 def test_a_second_service_on_the_same_evidence_does_not_start(make_client: MakeClient, tmp_path: Path) -> None:

@@ -108,17 +108,40 @@ def test_missing_bytes_are_noticed(store: FolderStore) -> None:
         store.verify(SHA256)
 
 
-def test_sweep_removes_partial_files_and_unreferenced_blobs_only(store: FolderStore, tmp_path: Path) -> None:
+def test_sweep_removes_partial_files_and_sets_unreferenced_blobs_aside(store: FolderStore, tmp_path: Path) -> None:
     kept = put(store, b"kept")
-    put(store, b"orphan")
+    orphan = put(store, b"orphan")
     (tmp_path / "tmp" / "dead.part").write_bytes(b"half")
 
     def referenced(hashes: Collection[str]) -> set[str]:
         return {kept} & set(hashes)
 
-    assert store.sweep(referenced) == SweepResult(partial_files=1, unreferenced_blobs=1)
-    assert [path.name for path in files(tmp_path)] == [kept]
-    assert store.sweep(referenced) == SweepResult(0, 0)
+    assert store.sweep(referenced) == SweepResult(partial_files=1, set_aside=1, taken_back=0)
+    aside = tmp_path / "unreferenced" / orphan
+    assert files(tmp_path) == [tmp_path / "blobs" / kept[:2] / kept[2:4] / kept, aside]
+    assert (aside.read_bytes(), stat.S_IMODE(aside.stat().st_mode)) == (b"orphan", 0o444)
+    assert store.sweep(referenced) == SweepResult(0, 0, 0)
+
+
+def test_a_sweep_by_the_wrong_database_loses_no_byte_and_the_right_one_takes_all_back(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    hashes = {put(store, bytes([n])) for n in range(5)}
+    before = {path: path.read_bytes() for path in files(tmp_path)}
+    assert store.sweep(lambda _: set()) == SweepResult(partial_files=0, set_aside=5, taken_back=0)
+    assert sorted(path.read_bytes() for path in files(tmp_path)) == sorted(before.values())
+    assert store.sweep(lambda names: hashes & set(names)) == SweepResult(0, 0, taken_back=5)
+    assert {path: path.read_bytes() for path in files(tmp_path)} == before
+
+
+def test_a_blob_that_is_set_aside_replaces_none_that_was_before(store: FolderStore, tmp_path: Path) -> None:
+    for content in (CONTENT, b"tampered"):
+        put(store)
+        (blob,) = [path for path in files(tmp_path) if "blobs" in path.parts]
+        blob.chmod(0o644)
+        blob.write_bytes(content)
+        store.sweep(lambda _: set())
+    assert sorted(path.read_bytes() for path in files(tmp_path)) == sorted([CONTENT, b"tampered"])
 
 
 def test_a_second_store_on_the_same_folder_is_refused(store: FolderStore, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@
             store.publish(incoming)              # renamed to blobs/ab/cd/abcd...; directory synced
             ...                                  # commit the row that refers to it
 
-The order makes every ending safe: bytes are durable before a row can name them, and bytes that no row names are
-removed, at once where the transaction fails and by `sweep` at the next start where the process died.
+The order makes every ending safe: bytes are durable before a row can name them. Bytes that no row names are removed
+at once where the transaction fails. Where the process died, `sweep` sets them aside at the next start, and never
+removes them: the database that it asks may be the wrong one, and then these are all the evidence there is.
 Equal bytes share one file. One service process owns a store (`lock`); what several hosts share is an object
 store behind the same protocol.
 """
@@ -20,9 +21,10 @@ import os
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -42,7 +44,11 @@ class Received:
 @dataclass(frozen=True, slots=True)
 class SweepResult:
     partial_files: int
-    unreferenced_blobs: int
+    """Uploads that broke off; removed."""
+    set_aside: int
+    """Complete blobs that no row names; moved to `unreferenced/`."""
+    taken_back: int
+    """Blobs of `unreferenced/` that a row names; moved back to where they are looked for."""
 
 
 class Incoming(Protocol):
@@ -76,7 +82,10 @@ class EvidenceStore(Protocol):
         ...
 
     def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
-        """Remove what a dead process left; `referenced` gives those of some hashes that rows name."""
+        """Put in order what a dead process left; `referenced` gives those of some hashes that rows name.
+
+        Only uploads that broke off are removed. Not to be called while uploads arrive.
+        """
         ...
 
     def check_writable(self) -> None:
@@ -127,7 +136,8 @@ class FolderStore:
         """Make the folders and take the lock. Raises BlockingIOError where another service owns `root`."""
         self._partial = root / "tmp"
         self._blobs = root / "blobs"
-        for folder in (self._partial, self._blobs):
+        self._unreferenced = root / "unreferenced"
+        for folder in (self._partial, self._blobs, self._unreferenced):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock_file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -174,10 +184,7 @@ class FolderStore:
             # An equal blob stays as it is: replacing it would also replace one that was tampered with, unnoticed.
             if target.exists():
                 return
-            for folder in (target.parent.parent, target.parent):
-                if not folder.exists():
-                    folder.mkdir()
-                    _sync_folder(folder.parent)
+            self._make_folders(target)
             incoming.path.rename(target)
             _sync_folder(target.parent)
 
@@ -206,14 +213,35 @@ class FolderStore:
         for path in self._partial.iterdir():
             path.unlink()
             partial_files += 1
-        unreferenced = 0
-        batch: list[Path] = []
-        for path in self._blobs.glob("*/*/*"):
-            batch.append(path)
-            if len(batch) == SWEEP_BATCH:
-                unreferenced += _remove_unreferenced(batch, referenced)
-                batch = []
-        return SweepResult(partial_files, unreferenced + _remove_unreferenced(batch, referenced))
+        taken_back = 0
+        for names in _batches(sorted(path.name for path in self._unreferenced.iterdir())):
+            for sha256 in referenced(names):
+                taken_back += self._take_back(sha256)
+        set_aside = 0
+        for names in _batches(sorted(path.name for path in self._blobs.glob("*/*/*"))):
+            for sha256 in set(names) - set(referenced(names)):
+                self._set_aside(sha256)
+                set_aside += 1
+        return SweepResult(partial_files, set_aside, taken_back)
+
+    def _take_back(self, sha256: str) -> bool:
+        """False where a blob of that name lies in its place already: that one stays."""
+        target = self._blob(sha256)
+        if target.exists():
+            return False
+        self._make_folders(target)
+        (self._unreferenced / sha256).rename(target)
+        _sync_folder(target.parent)
+        _sync_folder(self._unreferenced)
+        return True
+
+    def _set_aside(self, sha256: str) -> None:
+        source, target = self._blob(sha256), self._unreferenced / sha256
+        if target.exists():  # a rename would delete it, and one of the two may have been altered
+            target = target.with_name(f"{sha256}.{uuid.uuid4().hex}")
+        source.rename(target)
+        _sync_folder(self._unreferenced)
+        _sync_folder(source.parent)
 
     def check_writable(self) -> None:
         probe = self._partial / f"{uuid.uuid4().hex}.ready"
@@ -223,16 +251,21 @@ class FolderStore:
     def close(self) -> None:
         os.close(self._lock_file)
 
+    def _make_folders(self, blob: Path) -> None:
+        for folder in (blob.parent.parent, blob.parent):
+            if not folder.exists():
+                folder.mkdir()
+                _sync_folder(folder.parent)
+
     def _blob(self, sha256: str) -> Path:
         return self._blobs / sha256[:2] / sha256[2:4] / sha256
 
 
-def _remove_unreferenced(batch: Collection[Path], referenced: Callable[[Collection[str]], Collection[str]]) -> int:
-    kept = set(referenced([path.name for path in batch])) if batch else set()
-    doomed = [path for path in batch if path.name not in kept]
-    for path in doomed:
-        path.unlink()
-    return len(doomed)
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """`names` in lists of at most SWEEP_BATCH."""
+    rest = iter(names)
+    while batch := list(islice(rest, SWEEP_BATCH)):
+        yield batch
 
 
 def _sync_folder(folder: Path) -> None:
