@@ -98,9 +98,11 @@ def test_an_upload_of_the_same_bytes_does_not_hide_an_alteration(store: FolderSt
     (path,) = files(tmp_path)
     path.chmod(0o644)
     path.write_bytes(b"tampered")
-    put(store)
+    with pytest.raises(EvidenceAlteredError):
+        put(store, referenced=False)  # not acknowledged: the good bytes are not kept
     with pytest.raises(EvidenceAlteredError):
         store.verify(SHA256)
+    assert path.read_bytes() == b"tampered"
 
 
 def test_missing_bytes_are_noticed(store: FolderStore) -> None:

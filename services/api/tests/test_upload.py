@@ -158,6 +158,20 @@ def test_the_same_bytes_twice_share_one_blob_but_get_two_analyses(
     assert len([path for path in (tmp_path / "store" / "blobs").rglob("*") if path.is_file()]) == 1
 
 
+def test_an_upload_whose_bytes_would_not_be_there_is_not_acknowledged(
+    make_client: Callable[..., TestClient], upload: Upload, tmp_path: Path, wav: bytes
+) -> None:
+    client = make_client(evidence_dir=tmp_path / "store")
+    upload(client)
+    (blob,) = [path for path in (tmp_path / "store" / "blobs").rglob("*") if path.is_file()]
+    blob.chmod(0o644)
+    blob.write_bytes(b"tampered")
+    answer = client.post("/v1/analysis/upload", files={"file": ("a.wav", wav)})
+    assert (answer.status_code, answer.json()["code"]) == (500, "evidence_altered")
+    assert client.get("/v1/analysis").json()["total"] == 1
+    assert blob.read_bytes() == b"tampered"
+
+
 def test_parallel_uploads_of_the_same_bytes_all_succeed(client: TestClient, upload: Upload, make_wav: Any) -> None:
     content = make_wav(tone_hz=321.0)
     with ThreadPoolExecutor(8) as threads:

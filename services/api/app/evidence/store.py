@@ -69,7 +69,11 @@ class EvidenceStore(Protocol):
         ...
 
     def holding(self, sha256: str, is_referenced: Callable[[str], bool]) -> AbstractContextManager[None]:
-        """While inside, nobody removes the blob; leaving by an exception removes it if nothing refers to it."""
+        """While inside, nobody removes the blob; leaving by an exception removes it if nothing refers to it.
+
+        Entering reads a blob that is there already, since it will stand for the bytes that arrive: enter before the
+        transaction. Raises EvidenceAlteredError where it no longer has its hash; that blob stays as it is.
+        """
         ...
 
     def publish(self, incoming: Incoming) -> None: ...
@@ -164,17 +168,20 @@ class FolderStore:
     def holding(self, sha256: str, is_referenced: Callable[[str], bool]) -> Iterator[None]:
         with self._held_lock:
             self._held[sha256] += 1
-        committed = False
+        keep = True
         try:
+            if self._blob(sha256).exists():
+                self.verify(sha256)
+            keep = False
             yield
-            committed = True
+            keep = True
         finally:
             with self._held_lock:
                 self._held[sha256] -= 1
                 last = not self._held[sha256]
                 if last:
                     del self._held[sha256]
-                if last and not committed and not is_referenced(sha256):
+                if last and not keep and not is_referenced(sha256):
                     self._blob(sha256).unlink(missing_ok=True)
 
     def publish(self, incoming: Incoming) -> None:
@@ -205,7 +212,7 @@ class FolderStore:
             raise EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}") from error
         if digest.hexdigest() != sha256:
             raise EvidenceAlteredError(
-                "the stored evidence no longer has the hash that it was received with; it was not examined"
+                "the stored evidence no longer has the hash that it was received with: an operator must look"
             )
 
     def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
