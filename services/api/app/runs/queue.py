@@ -10,11 +10,16 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
+
+import structlog
 
 from app.errors import QueueFullError, ShuttingDownError
 
 POLL_S = 0.05
+
+log = structlog.get_logger(__name__)
 
 
 class JobQueue(Protocol):
@@ -64,7 +69,7 @@ class LocalQueue:
                 raise ShuttingDownError("the service is stopping; the run stays queued until its restart")
             future = self._threads.submit(self._perform, analysis_id, run_id)
             self._depth += 1
-        future.add_done_callback(self._count_down)
+        future.add_done_callback(partial(self._count_down, analysis_id, run_id))
         return future
 
     def check_room(self) -> None:
@@ -85,6 +90,9 @@ class LocalQueue:
         self._interrupt()
         self._threads.shutdown(wait=True)
 
-    def _count_down(self, _future: Future[None]) -> None:
+    def _count_down(self, analysis_id: uuid.UUID, run_id: uuid.UUID, future: Future[None]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is not None:  # whoever asked need not read the future, and then nobody would know
+            log.error("run_not_recorded", analysis_id=str(analysis_id), run_id=str(run_id), exc_info=error)
         with self._lock:
             self._depth -= 1

@@ -9,11 +9,13 @@ one to begin, one to end, none open while the detector works.
 import os
 import time
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 
 from app.analysis import repository as records
@@ -37,8 +39,12 @@ from earwitness.errors import EarwitnessError
 
 RECORDING_ATTEMPTS = 6
 RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
+DATABASE_AWAY = (OperationalError, InterfaceError, NoConnectionError)
+"""Restarting, SQLite's one writer busy, a connection lost, none free in the pool: what passes by itself."""
 
 UNFORESEEN = "the service failed in a way that it should not; its log says how"
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -97,10 +103,9 @@ class Runner:
 
     def perform(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> None:
         """Carry out one accepted run and record how it ended, whatever way that is."""
-        with self._database.write() as session:
-            if not records.mark_running(session, analysis_id, run_id):
-                return
-            record = analyses.require(session, analysis_id)
+        record = self._begin(analysis_id, run_id)
+        if record is None:
+            return
         started_at = utc_now()
         verified = False
         result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(UNFORESEEN)
@@ -111,7 +116,7 @@ class Runner:
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
-            run = self._end(analysis_id, result, started_at, verified)
+            run = self._end(analysis_id, run_id, result, started_at, verified)
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
         log.info(
@@ -130,30 +135,54 @@ class Runner:
             metadata = {"filename": record.filename}
             return self._workers.call(worker.examine, path, metadata, cpu_s, timeout_s=self._timeout_s)
 
+    def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+        """The record, now RUNNING; None where this run is no longer the one that waits."""
+        failed_before = False
+
+        def begin(session: Session) -> AnalysisRecord | None:
+            nonlocal failed_before
+            begun = records.mark_running(session, analysis_id, run_id)
+            record = analyses.require(session, analysis_id)
+            # A connection that is lost in the commit may hide that the commit succeeded.
+            begun |= failed_before and record.run_id == run_id and record.status is Status.RUNNING
+            failed_before = True
+            return record if begun else None
+
+        return self._patiently(begin)
+
     def _end(
         self,
         analysis_id: uuid.UUID,
+        run_id: uuid.UUID,
         result: DetectorOutput | EarwitnessError | AppError,
         started_at: datetime,
         verified: bool,
     ) -> DetectorRun:
-        """Record the outcome, patiently: a database that is away for a moment must not cost a finished run."""
+        def end(session: Session) -> DetectorRun:
+            record = analyses.require(session, analysis_id)
+            recorded = repository.get(session, run_id)  # by a commit whose answer was lost
+            return recorded or _record_end(
+                session,
+                record,
+                result,
+                started_at=started_at,
+                evidence_verified=verified,
+                detector=self._detector,
+            )
+
+        return self._patiently(end)
+
+    def _patiently(self, step: Callable[[Session], T]) -> T:
+        """`step` in a transaction of its own, again if the database is away for a moment: no run is lost to that."""
         attempt = 1
         while True:
             try:
                 with self._database.write() as session:
-                    record = analyses.require(session, analysis_id)
-                    return _record_end(
-                        session,
-                        record,
-                        result,
-                        started_at=started_at,
-                        evidence_verified=verified,
-                        detector=self._detector,
-                    )
-            except OperationalError:
+                    return step(session)
+            except DATABASE_AWAY as error:
                 if attempt == RECORDING_ATTEMPTS:
-                    raise  # the next start finds the run RUNNING and ends it
+                    raise  # the queue logs it; the next start finds the run QUEUED or RUNNING and takes care of it
+                log.warning("database_away", attempt=attempt, error=str(error))
                 time.sleep(RECORDING_PAUSE_S * 2**attempt)
                 attempt += 1
 
