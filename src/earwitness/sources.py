@@ -14,10 +14,12 @@ from pathlib import Path
 from earwitness.errors import MediaNotFoundError, UnreadableMediaError
 
 MEDIA_SUFFIXES = frozenset((
-    ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".flac",
-    ".flv", ".gsm", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg",
-    ".mts", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".tta", ".w64", ".wav", ".webm", ".wma", ".wmv", ".wv",
+    ".3g2", ".3ga", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi",
+    ".awb", ".caf", ".flac", ".flv", ".gsm", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3",
+    ".mp4", ".mpeg", ".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".snd", ".ts", ".tta", ".w64", ".wav",
+    ".wave", ".weba", ".webm", ".wma", ".wmv", ".wv",
 ))  # fmt: skip
+"""How names of recordings end, here and in uploads; what a file is, `earwitness.media` finds out."""
 PATH_COLUMNS = ("path", "file")
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.evidence.names import MAX_FILENAME_CHARACTERS, clean_filename, extension
+from app.evidence.names import ACCEPTED_SUFFIXES, MAX_FILENAME_CHARACTERS, clean_filename, extension
+from earwitness.sources import MEDIA_SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,7 @@ def test_cleaning_twice_changes_nothing_more(name: str) -> None:
 )
 def test_extension(label: str, expected: str) -> None:
     assert extension(label) == expected
+
+
+def test_an_upload_may_be_named_like_what_the_command_line_takes() -> None:
+    assert ACCEPTED_SUFFIXES is MEDIA_SUFFIXES

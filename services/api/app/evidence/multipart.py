@@ -22,7 +22,7 @@ from app.errors import (
     UploadFieldError,
     UploadTooLargeError,
 )
-from app.evidence.names import ACCEPTED_EXTENSIONS, clean_filename, extension
+from app.evidence.names import ACCEPTED_SUFFIXES, clean_filename, extension
 
 FILE_FIELD = "file"
 MAX_FIELD_CHARACTERS: Mapping[str, int] = {
@@ -143,7 +143,7 @@ class UploadForm:
 
     def _begin_file(self, raw_name: bytes) -> None:
         label = clean_filename(raw_name.decode("utf-8", "replace"))
-        if extension(label) not in ACCEPTED_EXTENSIONS:
+        if f".{extension(label)}" not in ACCEPTED_SUFFIXES:
             raise UnsupportedMediaError(
                 f"files must have an extension of a recording, such as .wav, .mp3, .m4a, .ogg or .mp4; this is "
                 f"`.{extension(label)[:16]}`"

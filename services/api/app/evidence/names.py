@@ -1,4 +1,4 @@
-"""A user's filename as a harmless label, and the extensions that are accepted.
+"""A user's filename as a harmless label, and which of its endings are accepted.
 
     clean_filename("../../evil\\x00.wav")     # "evil.wav"
 
@@ -8,17 +8,13 @@ Nothing is ever stored under such a name; it is shown, searched and sent back, s
 import unicodedata
 from pathlib import PurePosixPath
 
+from earwitness.sources import MEDIA_SUFFIXES
+
 MAX_FILENAME_CHARACTERS = 255  # what common file systems allow, in bytes for ASCII
 UNNAMED = "unnamed"
 
-AUDIO_EXTENSIONS = frozenset({
-    "wav", "wave", "flac", "mp3", "m4a", "m4b", "aac", "ogg", "oga", "opus", "amr", "awb", "3ga", "weba", "wma",
-    "aif", "aiff", "aifc", "caf", "au", "snd", "mka", "gsm", "ac3",
-})  # fmt: skip
-VIDEO_EXTENSIONS = frozenset({
-    "mp4", "m4v", "mov", "mkv", "webm", "avi", "3gp", "3g2", "mpg", "mpeg", "ts", "mts", "wmv", "flv", "ogv",
-})  # fmt: skip
-ACCEPTED_EXTENSIONS = AUDIO_EXTENSIONS | VIDEO_EXTENSIONS
+ACCEPTED_SUFFIXES = MEDIA_SUFFIXES
+"""Lower case, with the dot: the same as on the command line."""
 
 
 def clean_filename(name: str) -> str:
