@@ -111,6 +111,10 @@ class EvidenceAlteredError(AppError):
 
     code = "evidence_altered"
 
+    def __init__(self, message: str, *, actual_sha256: str) -> None:
+        super().__init__(message)
+        self.actual_sha256 = actual_sha256
+
 
 class NotAuthenticatedError(AppError):
     code = "not_authenticated"

@@ -1,5 +1,6 @@
 """Step B4: the detector behind its interface, run in a process that can be killed."""
 
+import hashlib
 import threading
 import time
 import uuid
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from jsonschema import Draft202012Validator
 
 from app.detectors.source import DummySource
 from earwitness.dummy import DummyDetector
 from earwitness.finding import Abstention
+from earwitness.report import report_schema
 
 Upload = Callable[..., str]
 MakeClient = Callable[..., TestClient]
@@ -141,7 +144,13 @@ def test_altered_evidence_is_not_examined(make_client: MakeClient, upload: Uploa
     answer = client.post(f"/v1/analysis/{analysis_id}/run")
     assert (answer.status_code, answer.json()["code"]) == (500, "evidence_altered")
     (run,) = client.get(f"/v1/analysis/{analysis_id}/runs").json()["items"]
-    assert run["evidence_verified"] is False
+    altered = hashlib.sha256(blob.read_bytes()).hexdigest()
+    assert (run["evidence_verified"], run["evidence_sha256"]) == (False, altered)
+    report = client.get(f"/v1/analysis/{analysis_id}/report").json()
+    Draft202012Validator(report_schema()).validate(report)
+    evidence = report["evidence"]
+    assert (evidence["integrity"], evidence["sha256_at_analysis"]) == ("mismatch", altered)
+    assert evidence["sha256_at_receipt"] == client.get(f"/v1/analysis/{analysis_id}").json()["sha256"] != altered
 
 
 def test_a_second_run_at_the_same_time_is_409(make_client: MakeClient, upload: Upload) -> None:

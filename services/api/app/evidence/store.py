@@ -212,7 +212,8 @@ class FolderStore:
             raise EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}") from error
         if digest.hexdigest() != sha256:
             raise EvidenceAlteredError(
-                "the stored evidence no longer has the hash that it was received with: an operator must look"
+                "the stored evidence no longer has the hash that it was received with: an operator must look",
+                actual_sha256=digest.hexdigest(),
             )
 
     def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:

@@ -49,7 +49,7 @@ def report(
             media_type=record.media_type.value,
             size_bytes=record.size_bytes,
             sha256_at_receipt=record.sha256,
-            sha256_at_analysis=run.evidence_sha256 if run.evidence_verified else None,
+            sha256_at_analysis=_sha256_at_analysis(record, run),
         ),
         custody=CustodyMetadata(
             created_at=record.created_at,
@@ -70,6 +70,12 @@ def report(
         generated_at=generated_at,
         failure=Failure(run.failure_code, run.failure_message or "") if run.failure_code else None,
     )
+
+
+def _sha256_at_analysis(record: AnalysisRecord, run: DetectorRun) -> str | None:
+    """None where the run ended before the stored bytes had been read."""
+    read = run.evidence_verified or run.evidence_sha256 != record.sha256
+    return run.evidence_sha256 if read else None
 
 
 def _method(run: DetectorRun, detector: DetectorDescription) -> MethodMetadata:

@@ -38,7 +38,10 @@ class DetectorRun(Base):
     failure_message: Mapped[str | None] = mapped_column(Text)
 
     evidence_sha256: Mapped[str] = mapped_column(String(64))
-    """What the record says; `evidence_verified` tells whether the stored bytes still had it before the run."""
+    """Where the stored bytes were found altered, the hash that they had; else what the record says.
+
+    `evidence_verified` tells whether they were read before the run and still had the record's.
+    """
     evidence_verified: Mapped[bool]
     model_version: Mapped[str | None] = mapped_column(String(128))
     model_sha256: Mapped[str | None] = mapped_column(String(64))

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from app.analysis.models import AnalysisRecord, Status
-from app.errors import AppError, code_of
+from app.errors import AppError, EvidenceAlteredError, code_of
 from app.orm import utc_now
 from app.runs.models import DetectorRun, RunOutcome
 from earwitness.detector import DetectorOutput
@@ -58,7 +58,7 @@ def ended_run(
         started_at=started_at,
         finished_at=finished_at,
         processing_ms=round((finished_at - started_at).total_seconds() * 1000),
-        evidence_sha256=record.sha256,
+        evidence_sha256=result.actual_sha256 if isinstance(result, EvidenceAlteredError) else record.sha256,
         evidence_verified=evidence_verified,
         model_version=model_version,
         model_sha256=model_sha256,

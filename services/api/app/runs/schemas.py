@@ -40,9 +40,11 @@ class RunView(BaseModel):
     outcome: RunOutcome
     failure_code: str | None
     failure_message: str | None
-    evidence_sha256: Sha256
+    evidence_sha256: Annotated[
+        Sha256, Field(description="Of the receipt, or where the stored bytes were altered, what they had instead.")
+    ]
     evidence_verified: Annotated[
-        bool, Field(description="The stored bytes still had this hash when the run began.")
+        bool, Field(description="The stored bytes still had the hash of their receipt when the run began.")
     ]
     model_version: str | None
     model_sha256: str | None
