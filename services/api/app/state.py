@@ -1,8 +1,9 @@
 """What an app holds while it runs, typed; made by `app.application`, read by dependencies."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter
 from starlette.requests import HTTPConnection
 
 from app.database import Database
@@ -14,6 +15,9 @@ from app.runs.queue import JobQueue
 from app.runs.workers import WorkerPool
 from app.settings import Settings
 from earwitness.actions import ActionPolicy
+
+LOOKS_AT_ONCE = 2
+"""One that the prober is at and one handed over already. More would only wait there, each in a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class ServiceState:
     queue: JobQueue
     detector_loaded: Future[str | None]
     """Ends when the first worker has loaded the detector, or failed to."""
+    look_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LOOKS_AT_ONCE))
+    """Uploads wait here for the prober: in the thread pool that all endpoints share, they could use up its threads."""
 
 
 def service_state(connection: HTTPConnection) -> ServiceState:

@@ -50,7 +50,7 @@ async def take_in(request: Request, state: ServiceState, user: User, idempotency
         form = await receive_form(request, incoming, settings.max_upload_bytes)
         received = await run_in_threadpool(incoming.finish)
         probe_s = settings.probe_timeout.total_seconds()
-        media = await look_at(state.prober, incoming, form.filename, probe_s)
+        media = await look_at(state.prober, state.look_limiter, incoming, form.filename, probe_s)
         arrival = Arrival(incoming, received, form, media, idempotency_key)
         upload = await run_in_threadpool(_commit, state, user, arrival)
     if not upload.replayed:

@@ -11,7 +11,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
+from anyio import CapacityLimiter, to_thread
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
@@ -93,12 +95,13 @@ async def _linger(body: AsyncIterator[bytes]) -> None:
         return
 
 
-async def look_at(prober: WorkerPool, incoming: Incoming, label: str, timeout_s: float) -> MediaInfo:
+async def look_at(
+    prober: WorkerPool, limiter: CapacityLimiter, incoming: Incoming, label: str, timeout_s: float
+) -> MediaInfo:
     """What the container holds. Raises UnsupportedMediaError where it can't be decoded, else library errors."""
+    look = partial(prober.call, worker.look, incoming.path, label, timeout_s, timeout_s=timeout_s)
     try:
-        return await run_in_threadpool(
-            prober.call, worker.look, incoming.path, label, timeout_s, timeout_s=timeout_s
-        )
+        return await to_thread.run_sync(look, limiter=limiter)
     except UnreadableMediaError as error:
         raise UnsupportedMediaError(str(error)) from error
     except (RunTimeoutError, WorkerCrashError) as error:
