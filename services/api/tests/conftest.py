@@ -44,10 +44,34 @@ from app.settings import Settings
 KINDS = ("sqlite", "postgresql")
 TEMPLATE = "earwitness_template"
 START_LIMIT_S = 60
+PATIENCE_S = 60
 
 MakeUrl = Callable[[str], str]
 MakeClient = Callable[..., TestClient]
 MakeWav = Callable[..., bytes]
+WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_developer() -> Iterator[None]:
+    """What the shell sets for a service that someone runs must not reach the services of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.upper().startswith("EARWITNESS_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> WaitUntil:
+    """`wait_until(condition)`: ask again and again; the test fails where it does not come true in time."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end, "the condition does not come true"
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

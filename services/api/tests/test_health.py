@@ -18,13 +18,9 @@ def test_health_is_exactly_ok(client: TestClient) -> None:
     assert answer.json() == {"status": "ok"}
 
 
-def test_ready_names_every_part(client: TestClient) -> None:
-    answer = client.get("/ready")
-    for _ in range(200):
-        if answer.status_code == 200:
-            break
-        answer = client.get("/ready")
-    assert answer.json() == {
+def test_ready_names_every_part(client: TestClient, wait_until: Callable[..., None]) -> None:
+    wait_until(lambda: client.get("/ready").status_code == 200)
+    assert client.get("/ready").json() == {
         "status": "ready",
         "checks": {"database": "ok", "evidence_store": "ok", "model": "ok", "queue": "ok"},
     }

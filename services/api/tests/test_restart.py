@@ -49,14 +49,12 @@ def test_what_was_running_is_failed_as_interrupted(left_behind: Any, make_client
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_queued_is_done(left_behind: Any, make_client: MakeClient, kind: str) -> None:
+def test_what_was_queued_is_done(
+    left_behind: Any, make_client: MakeClient, wait_until: Callable[..., None], kind: str
+) -> None:
     place, analysis_id = left_behind(kind, Status.QUEUED)
     client = make_client(**place)
-    for _ in range(200):
-        record = client.get(f"/v1/analysis/{analysis_id}").json()
-        if record["status"] == "DONE":
-            break
-    assert record["status"] == "DONE"
+    wait_until(lambda: client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE")
 
 
 def test_partial_files_are_removed_and_orphan_blobs_set_aside(

@@ -200,17 +200,14 @@ def test_runs_beyond_the_queues_room_are_503_with_retry_after(make_client: MakeC
 
 
 def test_a_stopped_service_interrupts_what_exceeds_its_grace(
-    make_client: MakeClient, make_url: Any, upload: Upload, tmp_path: Path
+    make_client: MakeClient, make_url: Any, upload: Upload, wait_until: Callable[..., None], tmp_path: Path
 ) -> None:
     same: dict[str, Any] = {"database_url": make_url("sqlite"), "evidence_dir": tmp_path / "store"}
     client = make_client(shutdown_grace=timedelta(seconds=0.2), **same)
     running, waiting = upload(client, "hang-1.wav"), upload(client)
     for analysis_id in (running, waiting):
         client.post(f"/v1/analysis/{analysis_id}/run", headers={"Prefer": "respond-async"})
-    for _ in range(100):
-        if client.get(f"/v1/analysis/{running}").json()["status"] == "RUNNING":
-            break
-        time.sleep(0.05)
+    wait_until(lambda: client.get(f"/v1/analysis/{running}").json()["status"] == "RUNNING")
     client.__exit__(None, None, None)
     again = make_client(**same)
     record = again.get(f"/v1/analysis/{running}").json()

@@ -1,6 +1,7 @@
 """Step B3: a client that goes away and a full disk leave no orphan row and no half blob. Real sockets, real disk."""
 
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -83,7 +84,10 @@ def test_a_full_disk_is_507_and_leaves_nothing(service: Any, make_wav: Any) -> N
     assert len(stored_files(service.folder)) == 1
 
 
-@pytest.mark.skipif(not Path("/proc/self/ns/mnt").exists(), reason="needs Linux name spaces")
+@pytest.mark.skipif(
+    not Path("/proc/self/ns/mnt").exists() or shutil.which("unshare") is None,
+    reason="needs Linux name spaces and the unshare command",
+)
 def test_a_really_full_disk_is_507_and_leaves_nothing(tmp_path: Path) -> None:
     """The store on a file system of 1 MiB, in a mount name space of its own where the kernel grants one."""
     script = """
