@@ -12,6 +12,8 @@ from contextlib import ExitStack, asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.middleware.cors import CORSMiddleware
 
 from app import openapi, problems
@@ -25,6 +27,10 @@ from app.startup import start
 from earwitness import __version__
 
 log = structlog.get_logger(__name__)
+
+
+class CantStartError(Exception):
+    """The surroundings don't let the service start; the message says what to do, and no traceback is needed."""
 
 
 def create_app(
@@ -44,15 +50,18 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack = ExitStack()
         try:
-            app.state.service = await asyncio.to_thread(
-                start,
-                stack,
-                settings,
-                source=source,
-                description=description,
-                authenticator=authenticator,
-                metrics=metrics,
-            )
+            try:
+                app.state.service = await asyncio.to_thread(
+                    start,
+                    stack,
+                    settings,
+                    source=source,
+                    description=description,
+                    authenticator=authenticator,
+                    metrics=metrics,
+                )
+            except (OSError, DBAPIError, NoConnectionError) as error:
+                raise CantStartError(_reason(error)) from error
             log.info("started", model_version=description.model_version, mode=settings.mode.value)
             yield
         finally:
@@ -82,3 +91,10 @@ def create_app(
             expose_headers=[REQUEST_ID_HEADER, "Location", "Link"],
         )
     return app
+
+
+def _reason(error: OSError | DBAPIError | NoConnectionError) -> str:
+    if isinstance(error, OSError):
+        return str(error)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return f"the database can't be used; check EARWITNESS_DATABASE_URL and that its server runs: {cause}"

@@ -13,25 +13,61 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from starlette.types import Message, Receive, Scope, Send
 
 from app import logs
-from app.application import create_app
+from app.application import CantStartError, create_app
 from app.settings import Settings
 from earwitness.errors import EarwitnessError
 
 EXIT_CANT_START = 2
 
 
+class Lifespan:
+    """The app as its server sees it: where it can't start, the reason is kept here, and no traceback is logged."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self.failure: CantStartError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        failed: Message | None = None
+
+        async def hold_failure(message: Message) -> None:  # it carries the traceback
+            nonlocal failed
+            if message["type"] == "lifespan.startup.failed":
+                failed = message
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hold_failure)
+        except CantStartError as error:
+            self.failure = error
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        except BaseException:
+            if failed is not None:
+                await send(failed)
+            raise
+
+
 class Server(uvicorn.Server):
-    """Tells where it listens, once it does."""
+    """Tells where it listens, once it does; ends without an exception where it can't."""
 
     def __init__(self, config: uvicorn.Config, port_file: Path | None) -> None:
         super().__init__(config)
         self._port_file = port_file
+        self.refusal: BaseException | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.started:
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:  # how uvicorn ends where the port is taken or the app did not start
+            self.refusal = error.__context__
+            self.should_exit = True
             return
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         told = f"[{host}]" if ":" in host else host
@@ -45,8 +81,9 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, settings: Settings) -> int:
     """Until a signal stops it; the exit status."""
+    lifespan = Lifespan(app)
     config = uvicorn.Config(
-        app,
+        lifespan,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -57,7 +94,13 @@ def serve(app: FastAPI, settings: Settings) -> int:
     )
     server = Server(config, settings.port_file)
     server.run()
-    return 0 if server.started else EXIT_CANT_START
+    if server.started:
+        return 0
+    if server.refusal is not None:
+        sys.stderr.write(f"earwitness: can't listen on {settings.host}:{settings.port}: {server.refusal}\n")
+    elif lifespan.failure is not None:
+        sys.stderr.write(f"earwitness: {lifespan.failure}\n")
+    return EXIT_CANT_START
 
 
 def main() -> int:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+SERVE_DUMMY = Path(__file__).with_name("serve_dummy.py")
+
 
 def test_port_0_takes_a_free_port_and_tells_it(service_process: Any) -> None:
     port_file = service_process.folder / "port"
@@ -57,6 +59,50 @@ def test_a_service_that_cannot_start_says_why_and_exits_2(
     assert done.returncode == 2
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("shared", "complaint"),
+    [
+        ("EARWITNESS_PORT", "can't listen on 127.0.0.1:"),
+        ("EARWITNESS_EVIDENCE_DIR", "another service works with the evidence folder"),
+    ],
+)
+def test_a_second_service_says_what_the_first_one_has_and_exits_2(
+    service_process: Any, tmp_path: Path, shared: str, complaint: str
+) -> None:
+    first = service_process.start()
+    second = {
+        **os.environ,
+        "EARWITNESS_PORT": "0",
+        "EARWITNESS_EVIDENCE_DIR": str(tmp_path / "second"),
+        "EARWITNESS_DATABASE_URL": f"sqlite:///{tmp_path}/second.db",
+    }
+    taken = {**first.environment, "EARWITNESS_PORT": first.url.rpartition(":")[2]}
+    done = try_to_serve({**second, shared: taken[shared]}, tmp_path)
+    assert done.returncode == 2
+    assert f"earwitness: {complaint}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_without_its_database_says_so_and_exits_2(tmp_path: Path) -> None:
+    nowhere = "postgresql://localhost:1/nothing"  # port 1: nobody listens
+    done = try_to_serve({**os.environ, "EARWITNESS_PORT": "0", "EARWITNESS_DATABASE_URL": nowhere}, tmp_path)
+    assert done.returncode == 2
+    assert "earwitness: the database can't be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def try_to_serve(environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SERVE_DUMMY],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_killed_service_leaves_no_worker_behind(service_process: Any, wav: bytes) -> None:
