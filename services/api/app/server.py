@@ -57,8 +57,9 @@ class Lifespan:
 class Server(uvicorn.Server):
     """Tells where it listens, once it does; ends without an exception where it can't."""
 
-    def __init__(self, config: uvicorn.Config, port_file: Path | None) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, port_file: Path | None) -> None:
         super().__init__(config)
+        self._app = app
         self._port_file = port_file
         self.refusal: BaseException | None = None
 
@@ -78,6 +79,11 @@ class Server(uvicorn.Server):
             partial.write_text(f"{port}\n")
             partial.replace(self._port_file)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Requests and runs share one grace: the queue is closed only after uvicorn has waited for the requests.
+        self._app.state.service.queue.begin_grace()
+        await super().shutdown(sockets)
+
 
 def serve(app: FastAPI, settings: Settings) -> int:
     """Until a signal stops it; the exit status."""
@@ -92,7 +98,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
         lifespan="on",
         timeout_graceful_shutdown=round(settings.shutdown_grace.total_seconds()),
     )
-    server = Server(config, settings.port_file)
+    server = Server(config, app, settings.port_file)
     server.run()
     if server.started:
         return 0

@@ -6,10 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from app.runs.queue import LocalQueue
 
 SERVE_DUMMY = Path(__file__).with_name("serve_dummy.py")
 
@@ -103,6 +107,28 @@ def try_to_serve(environment: dict[str, str], folder: Path) -> subprocess.Comple
         timeout=60,
         check=False,
     )
+
+
+def test_grace_that_has_passed_before_the_queue_closes_is_not_given_again() -> None:
+    grace_s = 1.0
+    interrupted = threading.Event()
+    queue = LocalQueue(
+        lambda _analysis_id, _run_id: wait_for(interrupted),
+        interrupted.set,
+        workers=1,
+        max_waiting=1,
+        grace=timedelta(seconds=grace_s),
+    )
+    queue.submit(uuid.uuid4(), uuid.uuid4())
+    queue.begin_grace()
+    time.sleep(grace_s)  # as long as requests are waited for
+    closing = time.monotonic()
+    queue.close()
+    assert time.monotonic() - closing < grace_s
+
+
+def wait_for(event: threading.Event) -> None:
+    assert event.wait(60)
 
 
 def test_a_killed_service_leaves_no_worker_behind(service_process: Any, wav: bytes) -> None:

@@ -38,6 +38,10 @@ class JobQueue(Protocol):
         """Runs that wait or are under way here."""
         ...
 
+    def begin_grace(self) -> None:
+        """The service begins to stop: from now on the grace of what is under way passes, before `close` already."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -62,6 +66,7 @@ class LocalQueue:
         self._lock = threading.Lock()
         self._depth = 0
         self._closed = False
+        self._grace_end_s: float | None = None  # on the monotonic clock
 
     def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[None]:
         with self._lock:
@@ -79,13 +84,18 @@ class LocalQueue:
     def depth(self) -> int:
         return self._depth
 
+    def begin_grace(self) -> None:
+        if self._grace_end_s is None:
+            self._grace_end_s = time.monotonic() + self._grace.total_seconds()
+
     def close(self) -> None:
-        """Give what is under way its grace, then interrupt it; what still waits stays QUEUED in the database."""
+        """Give what is under way the rest of its grace, then interrupt it; what waits stays QUEUED in the database."""
+        self.begin_grace()
+        assert self._grace_end_s is not None
         with self._lock:
             self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
-        end = time.monotonic() + self._grace.total_seconds()
-        while self._depth and time.monotonic() < end:
+        while self._depth and time.monotonic() < self._grace_end_s:
             time.sleep(POLL_S)
         self._interrupt()
         self._threads.shutdown(wait=True)
