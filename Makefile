@@ -10,6 +10,14 @@ CORPUS ?= ../shared/corpus
 EXPERIMENT ?= ml/experiments/baseline.toml
 RUN ?= runs/baseline-seed1
 MANIFEST ?= runs/manifests/earcorpus.csv
+SPLIT ?= dev
+# The averaged weights at the end of the schedule, or the `best` by held-out EER, a coarse figure (docs/experiments.md).
+CHECKPOINT ?= last
+CONDITIONS ?= all
+JOBS ?= 2
+# Where `make export` puts the model it ships.
+MODELS ?= models/audio
+SCORING = --manifest $(MANIFEST) --split $(SPLIT) --conditions $(CONDITIONS) --jobs $(JOBS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check lint format bench soak smoke train evaluate calibrate export clean
@@ -33,7 +41,7 @@ $(VENV)/.dev: $(VENV)/.run
 setup: $(VENV)/.dev ## make .venv with everything, PyTorch and the tests' tools included
 
 demo: $(VENV)/.run ## examine the recordings in examples/ (or FILE=my.mp3) through the real service
-	@$(BIN)/python -m scripts.demo $(FILE)
+	@$(BIN)/python -m scripts.demo $(if $(FILE),"$(FILE)")
 
 serve: $(VENV)/.run ## start the service on http://127.0.0.1:8000 with SQLite and a folder under var/
 	$(BIN)/python -m app
@@ -64,22 +72,23 @@ bench: $(VENV)/.dev ## print speed and memory, each beside something measured in
 smoke: $(VENV)/.dev ## the training pipeline from end to end on a toy corpus, in about a minute
 	$(BIN)/python -m pytest -q ml/tests/test_smoke.py
 
-$(MANIFEST): $(VENV)/.dev
+# Only this manifest is made here; another one is made by `python -m ml.datasets prepare` (README).
+runs/manifests/earcorpus.csv: | $(VENV)/.dev
 	@mkdir -p $(dir $@)
 	$(BIN)/python -m ml.datasets prepare earcorpus $(CORPUS) $@
 
-train: $(MANIFEST) ## train the detector on CORPUS (about an hour on two cores); goes on where it was stopped
+train: $(VENV)/.dev $(MANIFEST) ## train the detector on CORPUS (about an hour on two cores); goes on where it was stopped
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training --config $(EXPERIMENT) --manifest $(MANIFEST) --out $(RUN)
-	$(BIN)/python -m ml.export candidate --run $(RUN)
+	$(BIN)/python -m ml.export candidate --run $(RUN) --checkpoint $(CHECKPOINT)
 
-evaluate: $(MANIFEST) ## print every figure of the run's candidate, or of the shipped model where there is no run
-	$(BIN)/python -m ml.evaluation evaluate --manifest $(MANIFEST) --conditions all $(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN))
+evaluate: $(VENV)/.dev $(MANIFEST) ## print every figure of the run's candidate, or of the shipped model where there is no run
+	$(BIN)/python -m ml.evaluation evaluate $(SCORING) $(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN))
 
 calibrate: $(VENV)/.dev ## fit the candidate's calibration and thresholds on recordings held out of training
-	$(BIN)/python -m ml.evaluation calibrate --run $(RUN)
+	$(BIN)/python -m ml.evaluation calibrate --run $(RUN) --jobs $(JOBS)
 
-export: $(MANIFEST) ## check the calibrated candidate and make it the shipped model
-	$(BIN)/python -m ml.export promote --manifest $(MANIFEST) --run $(RUN) --conditions all
+export: $(VENV)/.dev $(MANIFEST) ## check the calibrated candidate and make it the shipped model
+	$(BIN)/python -m ml.export promote --models $(MODELS) --run $(RUN) $(SCORING)
 
 clean: ## remove what was built, trained models under runs/ excepted
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis

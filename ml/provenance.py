@@ -1,5 +1,6 @@
 """What a second researcher needs to repeat a run: seeds set, versions and revisions written down."""
 
+import os
 import platform
 import random
 import subprocess
@@ -18,6 +19,7 @@ def seed_everything(seed: int, threads: int) -> None:
 
     Sums depend on how they are split over threads, so equal results need an equal `threads`.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's products can't be repeated
     random.seed(seed)
     np.random.seed(seed % 2**32)  # some libraries draw from the global state
     torch.manual_seed(seed)

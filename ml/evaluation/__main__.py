@@ -19,6 +19,7 @@ from ml.evaluation.score_clips import ALL_CONDITIONS
 from ml.evaluation.scores import CLEAN, EvaluationInputError
 from ml.export.candidate import CANDIDATE, MODEL_NAME
 from ml.training.checkpoint import load
+from ml.training.sampling import with_fold_groups
 from ml.training.train import BEST_NAME, split_clips
 
 SHIPPED = Path("models/audio/latest.onnx")
@@ -50,8 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def add_scoring_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, help="the run whose candidate is judged (default: the shipped model)")
+def add_scoring_options(parser: argparse.ArgumentParser, *, run_required: bool = False) -> None:
+    parser.add_argument(
+        "--run",
+        type=Path,
+        required=run_required,
+        help="the run whose candidate is judged (default: the shipped model)",
+    )
     parser.add_argument("--manifest", type=Path, default=Path("runs/manifests/earcorpus.csv"))
     parser.add_argument("--split", default="dev", help="never one that anything was fitted on (default: dev)")
     parser.add_argument("--conditions", default="clean", help=f"comma list, or `all`: {', '.join(ALL_CONDITIONS)}")
@@ -63,7 +69,7 @@ def evaluate_run(options: argparse.Namespace) -> Report:
     """The report asked for by `add_scoring_options`."""
     graph = options.run / CANDIDATE / MODEL_NAME if options.run else SHIPPED
     folder = options.run / "evaluation" if options.run else Path("runs/shipped/evaluation")
-    clips = [clip for clip in read_manifest(options.manifest) if clip.split == options.split]
+    clips = with_fold_groups([clip for clip in read_manifest(options.manifest) if clip.split == options.split])
     if not clips:
         raise EvaluationInputError(f"{options.manifest} has no clips in the split {options.split!r}")
     conditions = list(CONDITIONS) if options.conditions == "all" else options.conditions.split(",")
@@ -95,7 +101,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
     lines = [
         f"held out: {fitted.bonafide} bona fide, {fitted.spoof} spoof, {fitted.groups} source repositories",
         f"llr = {line.slope:.4f} * score + {line.intercept:+.4f}, within [{line.llr_min:.2f}, {line.llr_max:.2f}]",
-        f"method: {fitted.method}, the best of three out of fold; temperature alone would be {fitted.temperature:.3f}",
+        f"method: {fitted.method}, the best of three out of fold",
         f"ECE  raw {before.ece_equal_mass:.4f}, calibrated and out of fold {after.ece_equal_mass:.4f}",
         f"Cllr raw {before.cllr:.4f}, calibrated and out of fold {after.cllr:.4f}, minimum {after.min_cllr:.4f}",
         f"thresholds {chosen.t_low:.4f} and {chosen.t_high:.4f}: {done.spec.thresholds_chosen}",

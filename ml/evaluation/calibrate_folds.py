@@ -77,8 +77,6 @@ class FittedCalibration:
     calibration: Calibration
     """Fitted on all rows that may be fitted on."""
     method: Method
-    temperature: float
-    """1 / slope of the temperature fit, for comparison with the literature"""
     out_of_fold: OutOfFold
     before: CalibrationFigures
     """Of the raw score read as an llr."""
@@ -119,7 +117,6 @@ def fit_calibration(
     return FittedCalibration(
         calibration=_fitted_on(fitting, method),
         method=method,
-        temperature=1.0 / fit_temperature(fitting.score, fitting.is_spoof).slope,
         out_of_fold=out_of_fold,
         before=calibration_figures(fitting.score, fitting.is_spoof),
         after=calibration_figures(out_of_fold.llr[usable], fitting.is_spoof),
@@ -137,7 +134,14 @@ def choose_calibration(
     A line's numbers are worth having only where they carry over to sources that it never saw. With few sources
     they may not, and a network trained on balanced classes is then nearer to the truth as it is.
     """
-    fits = [fit_calibration(table, may_fit, seed=seed, method=method, folds=folds) for method in FITS]
+    fits, refused = [], []
+    for method in FITS:
+        try:
+            fits.append(fit_calibration(table, may_fit, seed=seed, method=method, folds=folds))
+        except EvaluationInputError as error:  # a method may support no claim at all where another one does
+            refused.append(f"{method}: {error}")
+    if not fits:
+        raise EvaluationInputError("; ".join(refused))
     return min(fits, key=lambda fit: fit.after.cllr)
 
 

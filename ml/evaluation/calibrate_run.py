@@ -42,6 +42,8 @@ def calibrate(
     table = heldout.table.select(clean)
     rows = tuple(row for row, is_clean in zip(heldout.measured, clean, strict=True) if is_clean)
     distances = [row.ood_distance for row in rows if row.ood_distance is not None]
+    if not distances:
+        raise EvaluationInputError("no held-out clip could be embedded: look at the suitability limits")
     limits = replace(draft.limits, max_ood_distance=float(np.percentile(distances, OOD_PERCENTILE)))
     fitted = choose_calibration(table, seed=seed, folds=folds)
     suitable = ~judge(Scored(table, rows, ()), replace(draft, limits=limits)).abstained

@@ -7,10 +7,11 @@ Score tables are named by the graph they come from, so that a new calibration re
 doesn't.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,14 @@ class ScoringOptions:
 
 
 def scored_split(graph: Path, clips: Sequence[Clip], folder: Path, name: str, options: ScoringOptions) -> Scored:
-    """The scores of `clips`, read back where this graph was scored on as many clips under these conditions before."""
-    stem = folder / f"{name}-{load_spec(graph).graph_sha256[:10]}-{len(clips)}x{len(options.conditions)}"
+    """The scores of `clips`, read back where this graph was scored on these very clips and conditions before."""
+    what = (
+        load_spec(graph).graph_sha256,
+        options.seed,
+        list(options.conditions),
+        [astuple(clip) for clip in clips],
+    )
+    stem = folder / f"{name}-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}"
     if stem.with_suffix(".csv").exists():
         return read_scored(stem)
     scored = score_clips(

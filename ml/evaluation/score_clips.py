@@ -91,12 +91,13 @@ def score_clips(
 
 
 def write_scored(stem: Path, scored: Scored) -> None:
-    """Write `STEM.csv` (the score table) and `STEM.measured.csv`."""
+    """Write `STEM.measured.csv`, `STEM.failed.txt` and, last, `STEM.csv` (the score table)."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Measured)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in scored.measured)
     write_text(stem.with_suffix(".measured.csv"), text.getvalue())
+    write_text(stem.with_suffix(".failed.txt"), "".join(f"{line}\n" for line in scored.failed))
     write_scores(stem.with_suffix(".csv"), scored.table)
 
 
@@ -119,7 +120,7 @@ def read_scored(stem: Path) -> Scored:
         )
     if len(measured) != len(table):
         raise EvaluationInputError(f"{stem}: {len(table)} scores, but {len(measured)} measurements; score anew")
-    return Scored(table, measured, ())
+    return Scored(table, measured, tuple(stem.with_suffix(".failed.txt").read_text(encoding="utf-8").splitlines()))
 
 
 def _optional(cell: str) -> float | None:

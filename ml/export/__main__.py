@@ -14,7 +14,7 @@ from ml.evaluation.__main__ import add_scoring_options, evaluate_run
 from ml.evaluation.scores import EvaluationInputError
 from ml.export.candidate import make_candidate
 from ml.export.graph import ExportError
-from ml.export.promote import promote, rollback
+from ml.export.promote import check_ready, promote, rollback
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,19 +22,23 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     candidate = commands.add_parser("candidate", help="export a run's best checkpoint, with a draft of its spec")
     candidate.add_argument("--run", type=Path, required=True)
+    candidate.add_argument(
+        "--checkpoint", choices=("best", "last"), default="best", help="by held-out EER, or the end's"
+    )
     promoting = commands.add_parser("promote", help="check a calibrated candidate and make it the shipped model")
     promoting.add_argument("--models", type=Path, default=Path("models/audio"))
     promoting.add_argument("--allow-worse", action="store_true", help="also where the shipped model is better")
-    add_scoring_options(promoting)
+    add_scoring_options(promoting, run_required=True)
     rolling = commands.add_parser("rollback", help="exchange the shipped model and the one before it")
     rolling.add_argument("--models", type=Path, default=Path("models/audio"))
     options = parser.parse_args(arguments)
     try:
         match options.command:
             case "candidate":
-                made = make_candidate(options.run)
+                made = make_candidate(options.run, f"{options.checkpoint}.pt")
                 print(f"{made.graph}: largest difference to PyTorch {made.parity.largest_difference:.1e}")
             case "promote":
+                check_ready(options.run)  # before hours of scoring
                 done = promote(options.run, options.models, evaluate_run(options), allow_worse=options.allow_worse)
                 print(
                     f"{done.spec.model_version} is shipped; largest difference to PyTorch "

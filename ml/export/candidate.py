@@ -26,13 +26,15 @@ from ml.evaluation.atomic_write import write_text
 from ml.evaluation.ood import fit_ood_reference
 from ml.export.graph import MIN_WINDOW_S, Parity, check_parity, export_graph, random_batches, shape_of
 from ml.models import SpoofNetwork
-from ml.training.checkpoint import Checkpoint, load, load_network
+from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import judge_waveforms
 from ml.training.store import WaveformStore
 from ml.training.train import BEST_NAME, split_clips
 
 CANDIDATE = "candidate"
 MODEL_NAME = "model.onnx"
+CHECKPOINT_NAME = "checkpoint.pt"
+"""A copy of the checkpoint that the graph was made from."""
 OOD_CLIPS = 3_000  # enough for a covariance of 128 dimensions; two minutes on one core
 OOD_RANK = 32
 REAL_BATCHES = 4
@@ -57,21 +59,25 @@ class Candidate:
     parity: Parity
 
 
-def make_candidate(run_dir: Path) -> Candidate:
-    """Export the run's best checkpoint and check it against PyTorch on noise and on real clips.
+def make_candidate(run_dir: Path, checkpoint_name: str = BEST_NAME) -> Candidate:
+    """Export one of the run's checkpoints (by default the best) and compare it with PyTorch on noise and real clips.
 
     Raises ConfigError where the run has no checkpoint, ExportError where a gate fails.
     """
-    checkpoint = load(run_dir / BEST_NAME)
+    checkpoint = load(run_dir / checkpoint_name)
     experiment = checkpoint.experiment
     network, frame_hop = load_network(checkpoint)
     clips, split = split_clips(experiment)
     store = WaveformStore.open_or_build([clips[i] for i in split.train], Path(experiment.data.cache_dir))
     folder = run_dir / CANDIDATE
+    save(checkpoint, folder / CHECKPOINT_NAME)
     building = folder / f"building.{os.getpid()}.onnx"
     export_graph(network, building)
     parity = check_parity(network, building, [*random_batches(experiment.seed), *_real_batches(store)])
     graph = folder / MODEL_NAME
+    if graph.exists() and file_sha256(graph) == file_sha256(building):
+        building.unlink()  # the same network: its calibration stays
+        return Candidate(graph, graph.with_suffix(".json"), parity)
     building.replace(graph)
     spec = _draft(checkpoint, network, frame_hop, graph, store)
     return Candidate(graph, write_text(graph.with_suffix(".json"), spec.to_json()), parity)
@@ -109,7 +115,7 @@ def _draft(
             "architecture": experiment.architecture,
             "parameters": sum(p.numel() for p in network.parameters()),
             "steps": checkpoint.step,
-            "heldout_eer": checkpoint.best_eer,
+            "heldout_eer": checkpoint.history[-1]["heldout_eer"] if checkpoint.history else None,
             "bonafide_clips": sum(c.label == Label.BONAFIDE for c in store.clips),
             "spoof_clips": sum(c.label == Label.SPOOF for c in store.clips),
             "lineages": len({c.lineage for c in store.clips if c.label == Label.SPOOF}),

@@ -20,10 +20,9 @@ from earwitness.scorer import Scorer
 from earwitness.waveform import sample_count
 from ml.evaluation.evaluate_model import Report, spec_summary
 from ml.evaluation.summary_goals import MODEL_LIMIT_BYTES
-from ml.export.candidate import CANDIDATE, MODEL_NAME, NOT_CALIBRATED
+from ml.export.candidate import CANDIDATE, CHECKPOINT_NAME, MODEL_NAME, NOT_CALIBRATED
 from ml.export.graph import ExportError, Parity, check_graph, check_parity, random_batches
 from ml.training.checkpoint import load, load_network
-from ml.training.train import BEST_NAME
 
 LATEST, PREVIOUS = "latest", "previous"
 LATENCY_REPETITIONS = 100
@@ -44,14 +43,8 @@ class Promoted:
 def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = False) -> Promoted:
     """Check the run's candidate and put it into `models`. Raises ExportError that names the gate."""
     graph = run_dir / CANDIDATE / MODEL_NAME
-    draft = load_spec(graph)
-    if draft.thresholds_chosen == NOT_CALIBRATED:
-        raise ExportError("the candidate is not calibrated: `make calibrate` first")
-    size = graph.stat().st_size
-    if size > MODEL_LIMIT_BYTES:
-        raise ExportError(f"the graph has {size} bytes, at most {MODEL_LIMIT_BYTES} may be shipped")
-    check_graph(onnx.load(graph))
-    network, _ = load_network(load(run_dir / BEST_NAME))
+    draft = check_ready(run_dir)
+    network, _ = load_network(load(graph.with_name(CHECKPOINT_NAME)))
     parity = check_parity(network, graph, random_batches(draft.seed + 1))
     eer = report.summary.pooled.eer
     if eer is None or eer > MAX_EER:
@@ -60,7 +53,7 @@ def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = 
     spec = replace(draft, evaluation=spec_summary(report, draft))
     latency_ms = measure_latency_ms(Scorer(graph, spec))
     models.mkdir(parents=True, exist_ok=True)
-    if (models / f"{LATEST}.onnx").exists():
+    if (models / f"{LATEST}.onnx").exists() and not _same_model(load_spec(models / f"{LATEST}.onnx"), spec):
         _copy(models / f"{LATEST}.onnx", models / f"{PREVIOUS}.onnx")
         _copy(models / f"{LATEST}.json", models / f"{PREVIOUS}.json")
     _copy(graph, models / f"{LATEST}.onnx")
@@ -69,6 +62,19 @@ def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = 
     part.replace(models / f"{LATEST}.json")
     load_spec(models / f"{LATEST}.onnx")
     return Promoted(spec, parity, latency_ms)
+
+
+def check_ready(run_dir: Path) -> ModelSpec:
+    """The gates that need no scoring: calibrated, small enough, shapes and operators; the candidate's spec."""
+    graph = run_dir / CANDIDATE / MODEL_NAME
+    spec = load_spec(graph)
+    if spec.thresholds_chosen == NOT_CALIBRATED:
+        raise ExportError("the candidate is not calibrated: `make calibrate` first")
+    size = graph.stat().st_size
+    if size > MODEL_LIMIT_BYTES:
+        raise ExportError(f"the graph has {size} bytes, at most {MODEL_LIMIT_BYTES} may be shipped")
+    check_graph(onnx.load(graph))
+    return spec
 
 
 def rollback(models: Path) -> ModelSpec:
@@ -103,6 +109,11 @@ def _check_against_shipped(eer: float, models: Path, *, allow_worse: bool) -> No
             f"pooled EER {eer:.2%} is worse than the shipped model's {before:.2%} by more than "
             f"{WORSE_BY_AT_MOST:.0%}: pass --allow-worse if that is wanted"
         )
+
+
+def _same_model(shipped: ModelSpec, spec: ModelSpec) -> bool:
+    """Whether a promotion would only write what is there: the model before it must then stay to roll back to."""
+    return replace(shipped, evaluation={}) == replace(spec, evaluation={})
 
 
 def _copy(source: Path, target: Path) -> None:

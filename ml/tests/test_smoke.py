@@ -69,16 +69,18 @@ def test_the_page_is_written(run: Path) -> None:
     assert "smoke-7-" in page
 
 
-def test_calibration_improves_on_the_raw_score(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibration_prints_that_it_improves_on_the_raw_score(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert evaluation_main([*CALIBRATE, "--run", str(run)]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Cllr"))
     raw, calibrated = (float(part.split()[-1]) for part in line.split(",")[:2])
-    assert calibrated <= raw
+    assert calibrated < raw  # an EMA of few steps is timid: the raw logit is far from a likelihood ratio
 
 
 def test_a_user_s_recording_gets_the_score_of_the_evaluation(run: Path, toy_manifest: Path) -> None:
-    rows = (run / "evaluation").glob("dev-*.csv")
-    table = next(path for path in rows if "measured" not in path.name).read_text().splitlines()
+    rows = (run / "evaluation").glob("dev-????????????????.csv")
+    table = next(rows).read_text().splitlines()
     clip, score = table[1].split(",")[:2]
     output = examine(Path(clip), load_scorer(run / "models" / "latest.onnx"))
     assert output.score == pytest.approx(float(score), abs=1e-6)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ml.config import ConfigError, Experiment
-from ml.datasets.manifest import read_manifest
+from ml.datasets.manifest import read_manifest, write_manifest
 from ml.models import build_network
 from ml.provenance import LIBRARIES, seed_everything
 from ml.tests.conftest import SMOKE
@@ -111,6 +111,30 @@ def test_training_stops_where_the_held_out_error_no_longer_falls(
     result = train(stuck, tmp_path, quiet=True)
     assert result.stopped_early
     assert result.steps < 40
+
+
+def test_a_run_is_not_continued_with_another_experiment_or_manifest(
+    smoke_experiment: Experiment, toy_manifest: Path, tmp_path: Path
+) -> None:
+    train(steps(smoke_experiment, 2), tmp_path / "run", quiet=True)
+    with pytest.raises(ConfigError, match="another experiment"):
+        train(replace(steps(smoke_experiment, 4), seed=8), tmp_path / "run", quiet=True)
+    fewer = tmp_path / "fewer.csv"
+    write_manifest(fewer, read_manifest(toy_manifest)[4:])
+    other = replace(smoke_experiment, data=replace(smoke_experiment.data, manifest=str(fewer)))
+    with pytest.raises(ConfigError, match="another"):
+        train(steps(other, 4), tmp_path / "run", quiet=True)
+    assert train(steps(smoke_experiment, 4), tmp_path / "run", quiet=True).steps == 4
+
+
+def test_a_manifest_without_the_training_split_is_a_clear_error(
+    smoke_experiment: Experiment, toy_manifest: Path, tmp_path: Path
+) -> None:
+    only_dev = tmp_path / "dev.csv"
+    write_manifest(only_dev, [clip for clip in read_manifest(toy_manifest) if clip.split == "dev"])
+    experiment = replace(smoke_experiment, data=replace(smoke_experiment.data, manifest=str(only_dev)))
+    with pytest.raises(ConfigError, match="no clips of the split"):
+        train(experiment, tmp_path / "run", quiet=True)
 
 
 def test_a_missing_checkpoint_is_a_clear_error(tmp_path: Path) -> None:

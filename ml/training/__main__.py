@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         experiment = load_experiment(options.config, overrides)
         out = options.out or Path("runs") / f"{experiment.name}-seed{experiment.seed}"
         result = train(experiment, out, resume=not options.fresh, quiet=options.quiet)
-    except (ConfigError, DatasetError) as error:
+    except (ConfigError, DatasetError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.json:

@@ -44,11 +44,12 @@ class Split:
     """
 
 
-def hold_out(clips: Sequence[Clip], share: float, seed: int) -> Split:
+def hold_out(clips: Sequence[Clip], share: float, seed: int, *, disjoint_speakers: bool = False) -> Split:
     """Set whole source repositories aside until `share` of each class is held out.
 
-    Held-out spoof clips of a lineage that training also has are dropped, so that figures on
-    the held-out part speak of systems that were never heard.
+    Held-out spoof clips of a lineage that training also has are dropped, so that figures on the held-out part
+    speak of systems that were never heard. With `disjoint_speakers` no known speaker is on both sides, whatever
+    the label: in a corpus of one source a voice would otherwise be human on one side and synthetic on the other.
     """
     if not 0.0 < share < 1.0:
         raise ValueError(f"holdout_share must lie between 0 and 1, not {share}")
@@ -79,6 +80,10 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int) -> Split:
         for i, clip in enumerate(clips)
         if clip.source_repo in held_repos and not (clip.label == Label.SPOOF and clip.lineage in lineages)
     ]
+    if disjoint_speakers:
+        held_voices = {clips[i].speaker for i in heldout if clips[i].label == Label.BONAFIDE} - {UNKNOWN}
+        train = [i for i in train if clips[i].speaker not in held_voices]
+        heldout = [i for i in heldout if clips[i].speaker in held_voices | {UNKNOWN}]
     if len({clips[i].label for i in train}) < 2 or len({clips[i].label for i in heldout}) < 2:
         raise ValueError(
             "train and held-out part both need both classes: too few source repositories for this share"

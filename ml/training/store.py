@@ -47,7 +47,8 @@ class WaveformStore:
         """The store of `clips`, decoded now unless an earlier call did it. An unreadable clip is skipped."""
         key = hashlib.sha256(f"{CACHE_VERSION}".encode())
         for clip in clips:
-            key.update(f"{clip.path}\n".encode())
+            stat = clip.path.stat() if clip.path.exists() else None
+            key.update(f"{clip.path} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
         stem = cache_dir / key.hexdigest()[:16]
         index_path, data_path = stem.with_suffix(".json"), stem.with_suffix(".pcm")
         if not index_path.exists():

@@ -9,9 +9,9 @@ DistributedDataParallel averages the gradients.
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml.config import Experiment, TrainConfig
+from ml.config import ConfigError, Experiment, TrainConfig
 from ml.datasets.manifest import Clip, manifest_sha256, read_manifest
 from ml.evaluation.metrics import equal_error_rate
 from ml.models import Scores, SpoofNetwork, build_network
@@ -37,6 +37,8 @@ from ml.training.store import WaveformStore
 
 CHECKPOINT_NAME = "last.pt"
 BEST_NAME = "best.pt"
+HISTORY_NAME = "history.jsonl"
+MAX_PROCESSES = 4096  # keeps the seeds of the processes of one step apart from those of the next
 GRADIENT_NORM_MAX = 5.0  # far above the usual norm of about 1: stops a single bad batch, not learning
 
 
@@ -67,9 +69,14 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         factory = BatchFactory(experiment, store, load_bank(experiment.data.noise_dir, store), frame_hop)
         state = _State(experiment, network, settings, run_dir, _provenance(experiment, split, store, heldout))
         if resume and (run_dir / CHECKPOINT_NAME).exists():
-            state.restore(load(run_dir / CHECKPOINT_NAME))
+            saved = load(run_dir / CHECKPOINT_NAME)
+            check_same_run(saved, experiment, state.provenance, run_dir)
+            state.restore(saved)
+            if state.evaluations_since_best >= settings.patience:
+                return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early=True)
         elif rank == 0:
             run_dir.mkdir(parents=True, exist_ok=True)
+            (run_dir / HISTORY_NAME).unlink(missing_ok=True)
             (run_dir / "config.json").write_text(json.dumps(asdict(experiment), indent=1, default=str) + "\n")
         wrapped = DistributedDataParallel(_Trainable(network)) if world > 1 else _Trainable(network)
         mine = range(state.step * world + rank, settings.max_steps * world, world)
@@ -81,7 +88,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         )
         stopped_early = False
         for batch in bar:
-            loss = state.update(wrapped, batch, device)
+            loss = state.update(wrapped, batch, device, rank)
             bar.set_postfix(loss=f"{loss:.3f}", eer=f"{state.best_eer:.4f}", refresh=False)
             last = state.step == settings.max_steps
             if last or state.step % settings.evaluate_every == 0:
@@ -98,8 +105,37 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
 def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
     """The clips of the experiment's training split, and which of them are held out."""
     manifest = read_manifest(Path(experiment.data.manifest))
-    clips = with_fold_groups([clip for clip in manifest if clip.split == experiment.data.train_split])
-    return clips, hold_out(clips, experiment.data.holdout_share, experiment.seed)
+    clips = [clip for clip in manifest if clip.split == experiment.data.train_split]
+    if not clips:
+        raise ConfigError(f"{experiment.data.manifest} has no clips of the split {experiment.data.train_split!r}")
+    grouped = with_fold_groups(clips)
+    try:
+        return grouped, hold_out(
+            grouped, experiment.data.holdout_share, experiment.seed, disjoint_speakers=grouped != clips
+        )
+    except ValueError as error:
+        raise ConfigError(f"{experiment.data.manifest}: {error}") from error
+
+
+def check_same_run(
+    saved: Checkpoint, experiment: Experiment, provenance: Mapping[str, object], run_dir: Path
+) -> None:
+    """Refuse to go on with a run of another experiment or other data: its held-out part would not be held out.
+
+    The length of the run, how often it reports and how much of the machine it takes may change. Raises ConfigError.
+    """
+
+    def fixed(value: Experiment) -> Experiment:
+        free = ("max_steps", "patience", "evaluate_every", "checkpoint_every", "threads", "loader_workers")
+        defaults = TrainConfig()
+        return replace(value, train=replace(value.train, **{name: getattr(defaults, name) for name in free}))
+
+    same_data = saved.provenance.get("manifest_sha256") == provenance["manifest_sha256"]
+    if not same_data or fixed(saved.experiment) != fixed(experiment):
+        what = "experiment" if same_data else "manifest"
+        raise ConfigError(
+            f"{run_dir} holds a run of another {what}: give another folder (--out), or start anew (--fresh)"
+        )
 
 
 class _Trainable(nn.Module):
@@ -159,10 +195,10 @@ class _State:
         self.evaluations_since_best = 0
         self.history: list[dict[str, float]] = []
 
-    def update(self, trainable: nn.Module, batch: Batch, device: torch.device) -> float:
+    def update(self, trainable: nn.Module, batch: Batch, device: torch.device, rank: int) -> float:
         """One optimiser step; the loss."""
         # Seeded by the step: a resumed run draws the same masks and dropout as one that never stopped.
-        torch.manual_seed(self.experiment.seed * 1_000_003 + self.step)
+        torch.manual_seed((self.experiment.seed * 1_000_003 + self.step) * MAX_PROCESSES + rank)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.settings, self.step)
         self.network.train()
@@ -183,7 +219,7 @@ class _State:
         scores, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")
         eer, _ = equal_error_rate(scores.astype(np.float64), is_spoof)
         self.history.append({"step": float(self.step), "heldout_eer": eer})
-        with (self.run_dir / "history.jsonl").open("a", encoding="utf-8") as file:
+        with (self.run_dir / HISTORY_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.history[-1]) + "\n")
         if eer < self.best_eer:
             self.best_eer, self.evaluations_since_best = eer, 0
@@ -256,6 +292,8 @@ def _process_group() -> Iterator[tuple[int, int]]:
     if "WORLD_SIZE" not in os.environ:
         yield 0, 1
         return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield distributed.get_rank(), distributed.get_world_size()
