@@ -5,7 +5,6 @@ After a new model was promoted: `python scripts/update_golden.py`, and look at w
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +27,9 @@ ALLOWED = {
 }
 
 
-def _examples() -> Iterator[tuple[str, str]]:
+def _examples() -> list[tuple[str, str]]:
     with (ROOT / "examples" / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            yield row["file"], row["expected"]
+        return [(row["file"], row["expected"]) for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +42,7 @@ def test_the_pins_are_of_the_shipped_model() -> None:
     assert set(GOLDEN["scores"]) == {file for file, _ in _examples()}
 
 
-@pytest.mark.parametrize("file", GOLDEN["scores"])
+@pytest.mark.parametrize("file", list(GOLDEN["scores"]))
 def test_scores_are_pinned(file: str, scorer: Scorer) -> None:
     score = examine(ROOT / "examples" / file, scorer).score
     pinned = GOLDEN["scores"][file]
