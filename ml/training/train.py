@@ -295,10 +295,10 @@ def _process_group() -> Iterator[tuple[int, int]]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield distributed.get_rank(), distributed.get_world_size()
-    finally:
-        distributed.destroy_process_group()
+    yield distributed.get_rank(), distributed.get_world_size()
+    # Together: a process that tears its connections down after its peer has gone may wait for ever.
+    distributed.barrier()
+    distributed.destroy_process_group()
 
 
 def _agree(stop: bool, device: torch.device, world: int) -> bool:

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from app.analysis import repository as records
 from app.analysis.models import Status
+from app.application import CantStartError
 from app.database import Database
 
 MakeClient = Callable[..., TestClient]
@@ -86,5 +87,5 @@ def test_started_on_another_database_by_mistake_no_evidence_is_lost(
 
 def test_a_second_service_on_the_same_evidence_does_not_start(make_client: MakeClient, tmp_path: Path) -> None:
     make_client(evidence_dir=tmp_path / "store")
-    with pytest.raises(BlockingIOError, match="another service"):
+    with pytest.raises(CantStartError, match="another service"):
         make_client(evidence_dir=tmp_path / "store")
