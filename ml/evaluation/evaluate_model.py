@@ -33,7 +33,7 @@ from ml.evaluation.summary_text import summary_text
 from ml.provenance import git_revision, machine
 
 COST_REPETITIONS = 30
-NOT_COMPARABLE = "calibrated on clips held out of training; these clips were never fitted on"
+LLR_ORIGIN = "calibrated on clips held out of training; these clips were never fitted on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def spec_summary(report: Report, spec: ModelSpec) -> dict[str, object]:
     """What `latest.json` says of the evaluation: short, with what is needed to read it."""
     pooled = report.summary.pooled
     return {
-        "llr_origin": NOT_COMPARABLE,
+        "llr_origin": LLR_ORIGIN,
         "bonafide": pooled.bonafide,
         "spoof": pooled.spoof,
         "eer": pooled.eer,

@@ -22,9 +22,9 @@ from earwitness.errors import InputError
 from earwitness.media import read_waveform
 from earwitness.waveform import Samples
 from ml.datasets.manifest import Clip
+from ml.wav import INT16_FULL_SCALE, to_pcm16
 
 CACHE_VERSION = 1
-INT16_FULL_SCALE = 32767.0
 MIN_SAMPLES = 8_000  # half a second: nothing shorter is trained or evaluated on
 
 
@@ -79,7 +79,7 @@ def _build(clips: Sequence[Clip], index_path: Path, data_path: Path) -> None:
             if waveform.size < MIN_SAMPLES:
                 skipped.append(f"{clip.path}: only {waveform.size} samples")
                 continue
-            pcm = np.round(np.clip(waveform, -1.0, 1.0) * INT16_FULL_SCALE).astype(np.int16)
+            pcm = to_pcm16(waveform)
             file.write(pcm.tobytes())
             kept.append(i)
             offsets.append(offsets[-1] + pcm.size)
