@@ -34,6 +34,13 @@ class DataConfig:
     """Empty: no recorded noise and no measured rooms."""
     holdout_share: float = 0.12
     """Share of source repositories kept out of training, for early stopping, calibration and thresholds."""
+    holdout_seed: int = 1
+    """Apart from the experiment's seed: runs of several seeds are compared on the same held-out clips."""
+    source_balance: float = 0.5
+    """A source set weighs its number of clips to this power, and so does a speaker or system within its set:
+    1 draws every clip equally often, 0 every source set."""
+    pair_sources: bool = True
+    """Draw each source set as often in both classes, so that a data set's voices don't tell them apart."""
     calibration_folds: int = 5
     """Of the cross-validation by which calibration is judged; each needs both classes."""
     crop_s_min: float = 1.28

@@ -4,6 +4,7 @@ The short-time Fourier transform is a strided convolution with windowed sines an
 runs several times faster than its own STFT operator.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ LOG_FLOOR = 1e-6
 """Power under this is silence: with speech at the canonical -26 dBFS about 80 dB below its strong bins, so that
 digital zeros and the dither of a codec look alike."""
 
+SPREAD_FLOOR = 0.25
+"""Added to the variance of the log power of a bin (speech has about 4 to 16) before a clip is divided by its root."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrontendConfig:
@@ -27,16 +31,34 @@ class FrontendConfig:
     window: int = 400
     hop: int = 160
     mels: int = 80
+    band_hz: tuple[float, float] = (60.0, 7600.0)
+    """Bins outside are left out: the canonical view has removed what lay there, and bins without variance would
+    enter the network with a huge gain."""
+    instance_norm: float = 0.0
+    """Share of normalisation by the clip's own mean and spread of each bin, which takes away the channel and the
+    long-term spectrum of the voice; the rest by running statistics of the training clips (relaxed instance
+    frequency-wise normalisation, Kim et al., 2022)."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "mel"):
             raise ValueError(f"frontend kind must be linear or mel, not {self.kind!r}")
         if not self.hop <= self.window <= self.fft:
             raise ValueError("need hop <= window <= fft")
+        if not 0.0 <= self.band_hz[0] < self.band_hz[1] <= SAMPLE_RATE_HZ / 2:
+            raise ValueError("band_hz must rise, within 0 Hz and half the sample rate")
+        if not 0.0 <= self.instance_norm <= 1.0:
+            raise ValueError("instance_norm must lie in [0, 1]")
 
     @property
     def bins(self) -> int:
-        return self.mels if self.kind == "mel" else self.fft // 2 + 1
+        return self.mels if self.kind == "mel" else self.bin_range[1] - self.bin_range[0]
+
+    @property
+    def bin_range(self) -> tuple[int, int]:
+        """First bin of the Fourier transform inside the band, and the one after the last."""
+        low, high = self.band_hz
+        spacing = SAMPLE_RATE_HZ / self.fft
+        return math.ceil(low / spacing), math.floor(high / spacing) + 1
 
 
 class LogSpectrogram(nn.Module):
@@ -50,7 +72,9 @@ class LogSpectrogram(nn.Module):
         self.config = config
         self.register_buffer("basis", torch.from_numpy(_fourier_basis(config)).unsqueeze(1), persistent=False)
         if config.kind == "mel":
-            self.register_buffer("mel", torch.from_numpy(mel_filters(config.mels, config.fft)), persistent=False)
+            first, end = config.bin_range
+            filters = mel_filters(config.mels, config.fft, *config.band_hz)[:, first:end]
+            self.register_buffer("mel", torch.from_numpy(filters), persistent=False)
         self.normalise = nn.BatchNorm1d(config.bins, affine=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
@@ -59,15 +83,20 @@ class LogSpectrogram(nn.Module):
         power = real.square() + imaginary.square()
         if self.config.kind == "mel":
             power = torch.matmul(self.get_buffer("mel"), power)
-        normalised: Tensor = self.normalise(torch.log(power + LOG_FLOOR))
+        logarithm = torch.log(power + LOG_FLOOR)
+        normalised: Tensor = self.normalise(logarithm)
+        if share := self.config.instance_norm:
+            mean = logarithm.mean(-1, keepdim=True)
+            spread = (logarithm - mean).square().mean(-1, keepdim=True).add(SPREAD_FLOOR).sqrt()
+            normalised = (1 - share) * normalised + share * (logarithm - mean) / spread
         return normalised.unsqueeze(1)
 
 
 def _fourier_basis(config: FrontendConfig) -> NDArray[np.float32]:
-    """(2 * (fft/2 + 1), window): Hann-windowed cosines, then sines; a full-scale sine has power 1."""
+    """(2 * bins of the band, window): Hann-windowed cosines, then sines; a full-scale sine has power 1."""
     n = np.arange(config.window)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.window)
-    angle = 2 * np.pi * np.outer(np.arange(config.fft // 2 + 1), n) / config.fft
+    angle = 2 * np.pi * np.outer(np.arange(*config.bin_range), n) / config.fft
     scale = 2.0 / hann.sum()
     basis: NDArray[np.float32] = (np.concatenate([np.cos(angle), -np.sin(angle)]) * hann * scale).astype(
         np.float32
@@ -75,7 +104,7 @@ def _fourier_basis(config: FrontendConfig) -> NDArray[np.float32]:
     return basis
 
 
-def mel_filters(mels: int, fft: int, low_hz: float = 60.0, high_hz: float = 7600.0) -> NDArray[np.float32]:
+def mel_filters(mels: int, fft: int, low_hz: float, high_hz: float) -> NDArray[np.float32]:
     """Triangular filters on the mel scale of O'Shaughnessy (1987), shape (mels, fft/2 + 1), each of peak 1."""
 
     def to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """SE-ResNet on a log spectrogram: residual blocks (He et al., 2016) with squeeze-and-excitation (Hu et al., 2018).
 
 Time is halved by the stem and by each stage but the first: with four stages one frame score stands for 16
-spectrogram frames, 160 ms.
+spectrogram frames, 160 ms. The stem's stride over frequency sets the size of every map, and so the cost.
 """
 
 from dataclasses import dataclass, field
@@ -12,18 +12,24 @@ from torch import Tensor, nn
 from ml.models.frontend import FrontendConfig, LogSpectrogram
 from ml.models.heads import AttentiveHead, FrequencyPool, SpoofNetwork
 
+STEM = (9, 5)  # bins by frames, about 280 Hz by 65 ms: wider than a harmonic, shorter than a phone
+
 
 @dataclass(frozen=True, slots=True)
 class SeResNetConfig:
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     channels: tuple[int, ...] = (16, 32, 64, 128)
     blocks: tuple[int, ...] = (2, 2, 2, 2)
+    stem_stride: int = 4
+    """Spectrogram bins per row of the first map."""
     embedding: int = 128
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError("channels and blocks need one entry a stage each")
+        if self.stem_stride < 1:
+            raise ValueError("stem_stride must be at least 1")
 
 
 def build(config: SeResNetConfig) -> SpoofNetwork:
@@ -43,7 +49,7 @@ class Backbone(nn.Module):
         super().__init__()
         width = config.channels[0]
         layers: list[nn.Module] = [
-            nn.Conv2d(1, width, (7, 5), stride=2, padding=(3, 2), bias=False),
+            nn.Conv2d(1, width, STEM, (config.stem_stride, 2), (STEM[0] // 2, STEM[1] // 2), bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
         ]

@@ -28,7 +28,7 @@ def test_silence_gives_finite_scores(architecture: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_front_end_agrees_with_a_fourier_transform(kind: str) -> None:
-    config = FrontendConfig(kind=kind)
+    config = FrontendConfig(kind=kind, band_hz=(0.0, 8000.0))
     wave = np.random.default_rng(1).standard_normal(8_000).astype(np.float32) * 0.1
     frontend = LogSpectrogram(config).eval()
     actual = frontend(torch.from_numpy(wave)[None])[0, 0].numpy()
@@ -36,13 +36,35 @@ def test_the_front_end_agrees_with_a_fourier_transform(kind: str) -> None:
     frames = np.lib.stride_tricks.sliding_window_view(wave, config.window)[:: config.hop]
     power = np.abs(np.fft.rfft(frames * hann * 2 / hann.sum(), config.fft)).T ** 2
     if kind == "mel":
-        power = mel_filters(config.mels, config.fft) @ power
+        power = mel_filters(config.mels, config.fft, *config.band_hz) @ power
     # The statistics of an untrained normalisation are mean 0, variance 1 (and its own epsilon).
     assert actual == pytest.approx(np.log(power + 1e-6) / np.sqrt(1 + 1e-5), abs=2e-3)
 
 
 def test_every_mel_filter_hears_something() -> None:
-    assert (mel_filters(80, 512).sum(axis=1) > 0).all()
+    assert (mel_filters(80, 512, 60.0, 7600.0).sum(axis=1) > 0).all()
+
+
+def test_bins_outside_the_band_do_not_reach_the_network() -> None:
+    config = FrontendConfig(band_hz=(1000.0, 2000.0))
+    seconds = torch.arange(16_000) / 16_000
+    inside, outside = (torch.sin(2 * torch.pi * hz * seconds)[None] for hz in (1500.0, 4000.0))
+    frontend = LogSpectrogram(config).eval()
+    assert config.bins == 33  # 1000 to 2000 Hz in steps of 31.25 Hz, both ends in
+    assert frontend(inside).amax() > -1.0  # a full-scale sine has power 1
+    assert frontend(outside).amax() < -8.0
+
+
+def test_instance_norm_takes_away_a_filter() -> None:
+    rng = np.random.default_rng(2)
+    wave = torch.from_numpy(rng.standard_normal(16_000).astype(np.float32) * 0.05)[None]
+    filtered = wave - 0.9 * torch.nn.functional.pad(wave, (1, 0))[:, :-1]
+
+    def change(share: float) -> float:
+        frontend = LogSpectrogram(FrontendConfig(instance_norm=share)).eval()
+        return float((frontend(wave) - frontend(filtered)).abs().mean())
+
+    assert change(1.0) < 0.2 * change(0.0)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +74,9 @@ def test_every_mel_filter_hears_something() -> None:
         ("seresnet", {"depth": 3}, "model.depth"),
         ("seresnet", {"channels": [16], "blocks": [1, 1]}, "one entry a stage"),
         ("seresnet", {"frontend": {"kind": "cqt"}}, "linear or mel"),
+        ("seresnet", {"frontend": {"band_hz": [3000.0, 100.0]}}, "band_hz"),
+        ("seresnet", {"frontend": {"instance_norm": 1.5}}, "instance_norm"),
+        ("seresnet", {"stem_stride": 0}, "stem_stride"),
     ],
 )
 def test_an_impossible_architecture_is_refused(architecture: str, model: dict[str, object], named: str) -> None:

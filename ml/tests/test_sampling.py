@@ -103,6 +103,13 @@ def test_a_large_system_does_not_drown_a_small_one() -> None:
     assert weights[:100].sum() / weights[100:104].sum() == pytest.approx(5.0)  # sqrt(100 / 4)
 
 
+def test_without_balance_every_clip_is_drawn_equally_often(corpus: list[Clip]) -> None:
+    weights = draw_weights(corpus, 1.0, pair_sources=False)
+    spoof = np.array([c.label is Label.SPOOF for c in corpus])
+    assert weights[spoof] == pytest.approx(1 / spoof.sum())
+    assert weights[~spoof] == pytest.approx(1 / (~spoof).sum())
+
+
 def test_weights_of_each_class_sum_to_one(corpus: list[Clip]) -> None:
     weights = draw_weights(corpus)
     spoof = np.array([c.label is Label.SPOOF for c in corpus])

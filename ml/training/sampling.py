@@ -1,8 +1,8 @@
 """Which clips are trained on, and how often each is drawn.
 
-A voice, a room or a data set must not tell the classes apart. Weights are therefore set so that within each
-source set that has both classes each is drawn equally often, and so that no system, speaker or source set
-drowns the others (square-root balancing). Held-out clips come from source repositories, and spoof ones from
+A voice, a room or a data set must not tell the classes apart. Weights can therefore be
+set so that within each source set that has both classes each is drawn equally often, and so that no system,
+speaker or source set drowns the others. Held-out clips come from source repositories, and spoof ones from
 systems, that training never sees.
 """
 
@@ -92,24 +92,25 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int, *, disjoint_speaker
     return Split(tuple(train), tuple(heldout), tuple(sorted(dropped)))
 
 
-def draw_weights(clips: Sequence[Clip]) -> NDArray[np.float64]:
+def draw_weights(clips: Sequence[Clip], balance: float = 0.5, *, pair_sources: bool = True) -> NDArray[np.float64]:
     """(clips,): probability of each clip within its class; each class that occurs sums to 1.
 
-    A source set weighs the square root of its size, counted over both classes and so alike in both. Within it
-    a speaker (bona fide) or a lineage (spoof) weighs the square root of its clips.
+    A source set weighs its size to the power `balance`, counted over both classes and so alike in both with
+    `pair_sources`, else within the class. Within it a speaker (bona fide) or a lineage (spoof) weighs its clips to
+    that power. `balance` 1 without pairing draws every clip equally often.
     """
     weights = np.zeros(len(clips))
-    set_size = Counter(clip.source_set for clip in clips)
     for label in Label:
         members = [i for i, clip in enumerate(clips) if clip.label == label]
+        set_size = Counter(clip.source_set for clip in clips if pair_sources or clip.label == label)
         groups = {i: clips[i].lineage if label is Label.SPOOF else clips[i].speaker for i in members}
         group_size = Counter((clips[i].source_set, groups[i]) for i in members)
         in_set: defaultdict[str, float] = defaultdict(float)
         for i in members:
-            weights[i] = group_size[(clips[i].source_set, groups[i])] ** -0.5
+            weights[i] = group_size[(clips[i].source_set, groups[i])] ** (balance - 1)
             in_set[clips[i].source_set] += weights[i]
         for i in members:
-            weights[i] *= set_size[clips[i].source_set] ** 0.5 / in_set[clips[i].source_set]
+            weights[i] *= set_size[clips[i].source_set] ** balance / in_set[clips[i].source_set]
         if members:
             weights[members] /= weights[members].sum()
     return weights

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from ml.config import ConfigError, Experiment, TrainConfig
 from ml.datasets.manifest import Clip, manifest_sha256, read_manifest
-from ml.evaluation.metrics import equal_error_rate
+from ml.evaluation.metrics import equal_error_rate, roc_auc
 from ml.models import Scores, SpoofNetwork, build_network
 from ml.provenance import git_revision, library_versions, machine, seed_everything
 from ml.training.average import WeightAverage
@@ -111,7 +111,10 @@ def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
     grouped = with_fold_groups(clips)
     try:
         return grouped, hold_out(
-            grouped, experiment.data.holdout_share, experiment.seed, disjoint_speakers=grouped != clips
+            grouped,
+            experiment.data.holdout_share,
+            experiment.data.holdout_seed,
+            disjoint_speakers=grouped != clips,
         )
     except ValueError as error:
         raise ConfigError(f"{experiment.data.manifest}: {error}") from error
@@ -194,6 +197,7 @@ class _State:
         self.best_eer = math.inf
         self.evaluations_since_best = 0
         self.history: list[dict[str, float]] = []
+        self.losses: list[float] = []  # since the last evaluation; in a resumed run, since it was resumed
 
     def update(self, trainable: nn.Module, batch: Batch, device: torch.device, rank: int) -> float:
         """One optimiser step; the loss."""
@@ -213,12 +217,24 @@ class _State:
         self.optimiser.step()
         self.step += 1
         self.average.update(self.network, self.step)
-        return float(loss.detach())
+        self.losses.append(float(loss.detach()))
+        return self.losses[-1]
 
     def evaluate(self, heldout: WaveformStore) -> None:
         scores, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")
         eer, _ = equal_error_rate(scores.astype(np.float64), is_spoof)
-        self.history.append({"step": float(self.step), "heldout_eer": eer})
+        figures = {
+            "step": float(self.step),
+            "heldout_eer": eer,
+            "heldout_auc": roc_auc(scores.astype(np.float64), is_spoof),
+            "train_loss": float(np.mean(self.losses)),
+        }
+        kind = np.array([clip.kind for clip in heldout.clips])
+        for name in sorted(set(kind[is_spoof])):
+            part = ~is_spoof | (kind == name)
+            figures[f"heldout_eer_{name}"] = equal_error_rate(scores[part].astype(np.float64), is_spoof[part])[0]
+        self.history.append(figures)
+        self.losses.clear()
         with (self.run_dir / HISTORY_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.history[-1]) + "\n")
         if eer < self.best_eer:
