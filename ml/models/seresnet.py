@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.models.frontend import FrontendConfig, LogSpectrogram
-from ml.models.heads import AttentiveHead, FrequencyPool, SpoofNetwork
+from ml.models.heads import AttentiveHead, FrequencyPool, FrequencyRows, SpoofNetwork
 
 STEM = (9, 5)  # bins by frames, about 280 Hz by 65 ms: wider than a harmonic, shorter than a phone
 
@@ -22,12 +22,16 @@ class SeResNetConfig:
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     stem_stride: int = 4
     """Spectrogram bins per row of the first map."""
+    pool: str = "mean_max"
+    """Over frequency, before the head: `mean_max`, or `rows`, which keeps the position (`heads.FrequencyRows`)."""
     embedding: int = 128
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError("channels and blocks need one entry a stage each")
+        if self.pool not in ("mean_max", "rows"):
+            raise ValueError(f"pool must be mean_max or rows, not {self.pool!r}")
         if self.stem_stride < 1:
             raise ValueError("stem_stride must be at least 1")
 
@@ -58,7 +62,10 @@ class Backbone(nn.Module):
                 layers.append(ResidualBlock(width, out, stride=2 if stage > 0 and block == 0 else 1))
                 width = out
         self.layers = nn.Sequential(*layers)
-        self.pool = FrequencyPool(width, width)
+        rows = -(-config.frontend.bins // config.stem_stride)
+        for _ in config.channels[1:]:
+            rows = -(-rows // 2)
+        self.pool = FrequencyRows(width, rows, width) if config.pool == "rows" else FrequencyPool(width, width)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         pooled: Tensor = self.pool(self.layers(spectrogram))

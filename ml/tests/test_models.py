@@ -5,6 +5,7 @@ import torch
 from ml.config import ConfigError
 from ml.models import ARCHITECTURES, build_network
 from ml.models.frontend import FrontendConfig, LogSpectrogram, mel_filters
+from ml.models.heads import FrequencyPool, FrequencyRows
 
 KINDS = ("linear", "mel")
 
@@ -18,6 +19,21 @@ def test_one_frame_score_for_each_frame_hop(architecture: str, kind: str, frames
     assert scores.score.shape == (2,)
     assert scores.frame_scores.shape == (2, frames)
     assert all(torch.isfinite(part).all() for part in scores)
+
+
+@pytest.mark.parametrize("pool", ["mean_max", "rows"])
+@pytest.mark.parametrize("stem_stride", [2, 3, 4])
+def test_every_pool_fits_every_stem(pool: str, stem_stride: int) -> None:
+    network, hop = build_network("seresnet", {"pool": pool, "stem_stride": stem_stride})
+    assert network.eval()(torch.randn(1, 8 * hop) * 0.05).frame_scores.shape == (1, 8)
+
+
+def test_only_pooling_by_rows_tells_a_low_place_from_a_high_one() -> None:
+    features = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
+    upside_down = features.flip(2)
+    rows, mean_max = FrequencyRows(3, 4, 6).eval(), FrequencyPool(3, 6).eval()
+    assert torch.allclose(mean_max(features), mean_max(upside_down), atol=1e-6)
+    assert not torch.allclose(rows(features), rows(upside_down), atol=1e-2)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -77,6 +93,7 @@ def test_instance_norm_takes_away_a_filter() -> None:
         ("seresnet", {"frontend": {"band_hz": [3000.0, 100.0]}}, "band_hz"),
         ("seresnet", {"frontend": {"instance_norm": 1.5}}, "instance_norm"),
         ("seresnet", {"stem_stride": 0}, "stem_stride"),
+        ("seresnet", {"pool": "max"}, "mean_max or rows"),
     ],
 )
 def test_an_impossible_architecture_is_refused(architecture: str, model: dict[str, object], named: str) -> None:
