@@ -6,7 +6,17 @@ import pytest
 from earwitness.detector import DetectorInput
 from earwitness.dummy import DummyDetector
 from earwitness.finding import Abstention
-from earwitness.output_json import output_as_dict, output_from_dict
+from earwitness.grounds import (
+    DeletionEvidence,
+    Direction,
+    Explanation,
+    Grounds,
+    Severity,
+    Signal,
+    SuspiciousStretch,
+    UsualRange,
+)
+from earwitness.output_json import grounds_as_dict, grounds_from_dict, output_as_dict, output_from_dict
 from earwitness.pipeline import examine
 from earwitness.scorer import Scorer
 from tests.audio_files import write_audio, write_silent_film
@@ -31,3 +41,20 @@ def test_unknown_words_are_refused(tmp_path: Path) -> None:
         output_from_dict({**raw, "verdict": "MAYBE"})
     with pytest.raises(TypeError, match="colour"):
         output_from_dict({**raw, "colour": 1})
+
+
+def test_grounds_survive_the_way_through_json() -> None:
+    usual = UsualRange(low=1.0, median=2.5, high=5.0, percentile=3.0, count=900)
+    grounds = Grounds(
+        signals=(
+            Signal("pitch_sd_semitones", "Pitch variability", 0.8, "semitones", "a paper", usual, usual, "wide"),
+            Signal("dc_offset", "DC offset", None, "full scale", "a paper"),
+        ),
+        explanations=(
+            Explanation("x", Severity.CAUTION, Direction.NEITHER, "Words.", {"n": 1.0, "codec": "mp3"}),
+        ),
+        stretches=(SuspiciousStretch(3.2, 4.8, 0.9, 2.2, 4.0),),
+        deletions=(DeletionEvidence(3.2, 4.8, 1.9, None, 0.87, None, 2.0, None),),
+        usual_ranges_version="1",
+    )
+    assert grounds_from_dict(json.loads(json.dumps(grounds_as_dict(grounds), allow_nan=False))) == grounds

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
+from earwitness.grounds import Grounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class DetectorOutput:
     warnings: tuple[str, ...] = ()
     """What an examiner should know of the decoding, such as damaged packets that were skipped."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    grounds: Grounds | None = None
+    """The measurable grounds in full; None from a detector that gives none and where none were asked for."""
 
 
 class Detector(Protocol):

@@ -8,6 +8,16 @@ from typing import Any
 
 from earwitness.detector import DetectorOutput
 from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
+from earwitness.grounds import (
+    DeletionEvidence,
+    Direction,
+    Explanation,
+    Grounds,
+    Severity,
+    Signal,
+    SuspiciousStretch,
+    UsualRange,
+)
 
 
 def output_as_dict(output: DetectorOutput) -> dict[str, Any]:
@@ -17,12 +27,13 @@ def output_as_dict(output: DetectorOutput) -> dict[str, Any]:
     plain["abstentions"] = [reason.value for reason in output.abstentions]
     for name in ("explanations", "windows", "warnings"):
         plain[name] = list(plain[name])
+    plain["grounds"] = None if output.grounds is None else grounds_as_dict(output.grounds)
     return plain
 
 
 def output_from_dict(raw: dict[str, Any]) -> DetectorOutput:
     """What `output_as_dict` made; raises TypeError, KeyError or ValueError for anything else."""
-    media, stretch = raw["media"], raw["most_suspicious"]
+    media, stretch, grounds = raw["media"], raw["most_suspicious"], raw.get("grounds")
     return DetectorOutput(
         **{
             **raw,
@@ -33,5 +44,46 @@ def output_from_dict(raw: dict[str, Any]) -> DetectorOutput:
             "abstentions": tuple(Abstention(reason) for reason in raw["abstentions"]),
             "media": None if media is None else MediaInfo(**media),
             "warnings": tuple(raw["warnings"]),
+            "grounds": None if grounds is None else grounds_from_dict(grounds),
         }
     )
+
+
+def grounds_as_dict(grounds: Grounds) -> dict[str, Any]:
+    """As JSON has it: lists, plain texts and numbers; for a column of a database or a part of a report."""
+    plain = asdict(grounds)
+    for name in ("signals", "explanations", "stretches", "deletions"):
+        plain[name] = list(plain[name])
+    for sentence in plain["explanations"]:
+        sentence["severity"] = sentence["severity"].value
+        sentence["direction"] = sentence["direction"].value
+    return plain
+
+
+def grounds_from_dict(raw: dict[str, Any]) -> Grounds:
+    """What `grounds_as_dict` made; raises TypeError, KeyError or ValueError for anything else."""
+    return Grounds(
+        **{
+            **raw,
+            "signals": tuple(
+                Signal(**{**signal, "human": _usual(signal["human"]), "synthetic": _usual(signal["synthetic"])})
+                for signal in raw["signals"]
+            ),
+            "explanations": tuple(
+                Explanation(
+                    **{
+                        **sentence,
+                        "severity": Severity(sentence["severity"]),
+                        "direction": Direction(sentence["direction"]),
+                    }
+                )
+                for sentence in raw["explanations"]
+            ),
+            "stretches": tuple(SuspiciousStretch(**stretch) for stretch in raw["stretches"]),
+            "deletions": tuple(DeletionEvidence(**deletion) for deletion in raw["deletions"]),
+        }
+    )
+
+
+def _usual(raw: dict[str, Any] | None) -> UsualRange | None:
+    return None if raw is None else UsualRange(**raw)

@@ -1,0 +1,127 @@
+"""The measurable grounds of a finding: signals, explanations, suspicious stretches, deletion evidence.
+
+    output.grounds.signals          # what was measured, beside what is usual
+    output.grounds.explanations     # codes, severities, sentences and the figures in them
+    output.grounds.stretches        # where the evidence for synthesis lies
+    output.grounds.deletions        # what the log-likelihood ratio becomes without a stretch
+
+Plain frozen values, no behaviour. `earwitness.signals` measures, `timeline` finds the stretches, `deletion` scores
+the recording without them, `explain` writes the sentences.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """What a sentence does in a report, from the finding itself to mere figures."""
+
+    VERDICT = "verdict"
+    """States the finding, or why there is none; the first sentence, and the only one of its kind."""
+    EVIDENCE = "evidence"
+    """A ground that points the way the verdict goes, or to something that should be listened to."""
+    CAUTION = "caution"
+    """Reduces certainty, or tells what speaks for a second look."""
+    INFO = "info"
+    """Figures without a direction."""
+
+
+class Direction(StrEnum):
+    """Which proposition a sentence speaks for."""
+
+    SPOOF = "spoof"
+    BONA_FIDE = "bona_fide"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class UsualRange:
+    """What the middle 90 % of the recordings of one class and like bandwidth measured, and where a value lies there."""
+
+    low: float
+    """5th percentile."""
+    median: float
+    high: float
+    """95th percentile."""
+    percentile: float
+    """Part of these recordings that measured less than the value, 0 to 100."""
+    count: int
+    """Recordings behind these figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One measured property of the sound. The same recording gives the same value, bit for bit."""
+
+    name: str
+    """Stable, the unit in the name where it has one (`pitch_sd_semitones`)."""
+    title: str
+    """In words, for a table's first column (`Pitch variability`)."""
+    value: float | None
+    """None: could not be measured, for want of speech, of pauses or of sound."""
+    unit: str
+    """`Hz`, `dB`, `dBFS`, `s`, `ms`, `semitones`, `per minute`, `share` (0 to 1), `full scale` or `1`."""
+    reference: str
+    """Where the measure comes from: paper or standard."""
+    human: UsualRange | None = None
+    """None: no table of usual values, no value, or too few recordings of this bandwidth."""
+    synthetic: UsualRange | None = None
+    bandwidth_class: str | None = None
+    """Which recordings it was compared with: `narrow`, `medium` or `wide` (`earwitness.signals.usual`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One sentence of the closed catalogue. `code` and `figures` make the text, in any language."""
+
+    code: str
+    """Stable; listed with its template in `earwitness/explanations/en.json`."""
+    severity: Severity
+    direction: Direction
+    text: str
+    figures: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SuspiciousStretch:
+    """Neighbouring 160 ms frames that point to synthesis, merged."""
+
+    start_s: float
+    end_s: float
+    strength: float
+    """Mean p_fake of its frames at the stated prior, 0 to 1."""
+    llr: float
+    """Mean natural-log likelihood ratio of its frames."""
+    peak_s: float
+    """Middle of its strongest frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionEvidence:
+    """The recording scored again without one stretch of it: computed, not guessed."""
+
+    start_s: float
+    end_s: float
+    llr_with: float
+    """Of the whole recording."""
+    llr_without: float | None
+    """None: nothing that could be judged is left without the stretch."""
+    p_fake_with: float
+    p_fake_without: float | None
+    score_with: float
+    score_without: float | None
+    """The raw scores show a change where the llr is at its cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    signals: tuple[Signal, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
+    """In order of importance, the verdict first."""
+    stretches: tuple[SuspiciousStretch, ...] = ()
+    """In the order of time; the strongest ones where there are more than `timeline.MAX_STRETCHES`."""
+    deletions: tuple[DeletionEvidence, ...] = ()
+    """For the strongest stretches, strongest first."""
+    usual_ranges_version: str | None = None
+    """Which table of usual values the signals were compared with; None: none was there."""
