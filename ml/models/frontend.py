@@ -15,10 +15,6 @@ from torch.nn import functional as F
 
 from earwitness.waveform import SAMPLE_RATE_HZ
 
-LOG_FLOOR = 1e-6
-"""Power under this is silence: with speech at the canonical -26 dBFS about 80 dB below its strong bins, so that
-digital zeros and the dither of a codec look alike."""
-
 SPREAD_FLOOR = 0.25
 """Added to the variance of the log power of a bin (speech has about 4 to 16) before a clip is divided by its root."""
 
@@ -34,6 +30,10 @@ class FrontendConfig:
     band_hz: tuple[float, float] = (60.0, 7600.0)
     """Bins outside are left out: the canonical view has removed what lay there, and bins without variance would
     enter the network with a huge gain."""
+    floor_power: float = 1e-9
+    """Added to the power before the logarithm (a full-scale sine has 1): a canonical clip has its strong bins at 1e-3
+    and half of its bins under 1e-7, so the floor lies some 60 dB under the strong ones and above the dither of
+    16 bits."""
     instance_norm: float = 0.0
     """Share of normalisation by the clip's own mean and spread of each bin, which takes away the channel and the
     long-term spectrum of the voice; the rest by running statistics of the training clips (relaxed instance
@@ -46,6 +46,8 @@ class FrontendConfig:
             raise ValueError("need hop <= window <= fft")
         if not 0.0 <= self.band_hz[0] < self.band_hz[1] <= SAMPLE_RATE_HZ / 2:
             raise ValueError("band_hz must rise, within 0 Hz and half the sample rate")
+        if self.floor_power <= 0.0:
+            raise ValueError("floor_power must be above 0: digital silence has no logarithm")
         if not 0.0 <= self.instance_norm <= 1.0:
             raise ValueError("instance_norm must lie in [0, 1]")
 
@@ -83,7 +85,7 @@ class LogSpectrogram(nn.Module):
         power = real.square() + imaginary.square()
         if self.config.kind == "mel":
             power = torch.matmul(self.get_buffer("mel"), power)
-        logarithm = torch.log(power + LOG_FLOOR)
+        logarithm = torch.log(power + self.config.floor_power)
         normalised: Tensor = self.normalise(logarithm)
         if share := self.config.instance_norm:
             mean = logarithm.mean(-1, keepdim=True)
