@@ -13,6 +13,7 @@ from earwitness.dummy import DummyDetector
 from earwitness.finding import Abstention, Verdict
 from earwitness.pipeline import examine
 from earwitness.report import (
+    METHOD_NOT_RECORDED,
     REPORT_VERSION,
     CustodyEvent,
     CustodyMetadata,
@@ -20,6 +21,7 @@ from earwitness.report import (
     Failure,
     MethodMetadata,
     build_report,
+    installed_tools,
     method_from_spec,
     report_schema,
 )
@@ -75,6 +77,27 @@ def test_a_real_finding(tmp_path: Path, toy_scorer: Scorer) -> None:
     assert made["evidence"]["codec"] == "pcm_s16le"
     assert made["method"]["graph_sha256"] == toy_scorer.spec.graph_sha256
     assert made["method"]["thresholds"] == {"t_low": 0.2, "t_high": 0.8}
+
+
+def test_the_method_of_a_run_today_names_tools_and_calibration(tmp_path: Path, toy_scorer: Scorer) -> None:
+    made = report(dummy_output(tmp_path), method=method_from_spec(toy_scorer.spec))
+
+    assert made["method"]["tools"] == installed_tools()
+    assert made["method"]["calibration"]["kind"] == "affine"
+    assert METHOD_NOT_RECORDED not in made["limitations"]
+
+
+def test_the_tools_are_those_of_the_run_whatever_is_installed(tmp_path: Path) -> None:
+    method = MethodMetadata("audio-1", tools={"earwitness": "0.0.1", "onnxruntime": "0.9"})
+
+    assert report(dummy_output(tmp_path), method=method)["method"]["tools"] == method.tools
+
+
+def test_a_run_without_a_recorded_method_is_told_so(tmp_path: Path) -> None:
+    made = report(dummy_output(tmp_path), method=MethodMetadata("audio-1"))
+
+    assert made["method"]["tools"] == {}
+    assert METHOD_NOT_RECORDED in made["limitations"]
 
 
 def test_a_film_without_sound(tmp_path: Path, toy_scorer: Scorer) -> None:

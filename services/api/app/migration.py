@@ -1,9 +1,10 @@
 """Bringing a database to the schema of this version.
 
 migrate(database)              # up to the newest revision, from whatever there is
-migrate(database, "base")      # down to nothing: tests only, it drops every record
+downgrade(database, "base")    # down to nothing: it drops every record, so the service never does it
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -17,14 +18,20 @@ MIGRATION_LOCK_ID = 0x65617278  # services that start together migrate one after
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Run the migrations in one transaction: all of them are applied, or none."""
+    """Go up to `revision`. One transaction: all migrations are applied, or none."""
+    _run(database, command.upgrade, revision)
+
+
+def downgrade(database: Database, revision: str) -> None:
+    """Go back down to `revision`, in one transaction too; what the older schema has no place for is lost."""
+    _run(database, command.downgrade, revision)
+
+
+def _run(database: Database, step: Callable[[Config, str], None], revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with database.engine.begin() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": MIGRATION_LOCK_ID})
         config.attributes["connection"] = connection
-        if revision == "base":
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
+        step(config, revision)

@@ -17,6 +17,7 @@ from app.metrics import Metrics
 from app.migration import migrate
 from app.runs import service as runs
 from app.runs import worker
+from app.runs.method import Installation
 from app.runs.queue import LocalQueue
 from app.runs.workers import WorkerPool
 from app.settings import Settings
@@ -47,6 +48,7 @@ def start(
     database = Database(settings.database_url)
     stack.callback(database.close)
     migrate(database)
+    policy = load_action_policy()
     workers = WorkerPool(source, workers=settings.workers, memory_bytes=settings.worker_memory_bytes)
     prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
     stack.callback(prober.close)
@@ -54,7 +56,7 @@ def start(
         database=database,
         store=store,
         workers=workers,
-        detector=description,
+        installation=Installation(description, policy),
         metrics=metrics,
         run_timeout=settings.run_timeout,
     )
@@ -66,7 +68,7 @@ def start(
         grace=settings.shutdown_grace,
     )
     stack.callback(queue.close)
-    _tidy_up(database, store, queue, description)
+    _tidy_up(database, store, queue)
     loader = ThreadPoolExecutor(2, thread_name_prefix="load")
     loader.submit(prober.call, worker.ready, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
     loaded = loader.submit(workers.call, worker.ready, timeout_s=LOADING_LIMIT_S)
@@ -78,18 +80,18 @@ def start(
         authenticator=authenticator,
         metrics=metrics,
         detector=description,
-        action_policy=load_action_policy(),
+        action_policy=policy,
         prober=prober,
         queue=queue,
         detector_loaded=loaded,
     )
 
 
-def _tidy_up(database: Database, store: FolderStore, queue: LocalQueue, description: DetectorDescription) -> None:
+def _tidy_up(database: Database, store: FolderStore, queue: LocalQueue) -> None:
     with database.read() as session:
         swept = store.sweep(lambda hashes: records.referenced(session, hashes))
     with database.write() as session:
-        waiting = runs.recover(session, description)
+        waiting = runs.recover(session)
     for analysis_id, run_id in waiting:
         queue.submit(analysis_id, run_id)
     if swept.set_aside:

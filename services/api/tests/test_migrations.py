@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import app.analysis.models
-import app.audit.models
-import app.runs.models  # noqa: F401  the three imports fill Base.metadata
+import app.audit.models  # noqa: F401  with the import below they fill Base.metadata
 from app.analysis import repository as records
 from app.audit import repository as audit
 from app.audit.models import EventType
 from app.database import Database
-from app.migration import migrate
+from app.migration import downgrade, migrate
 from app.orm import Base
+from app.runs.models import DetectorRun
 
 TABLES = {"analysis_records", "detector_runs", "audit_events"}
 
@@ -27,10 +27,29 @@ def test_migrations_run_up_down_and_up_from_an_empty_database(kind: str, make_ur
     database = Database(make_url(kind, empty=True))
     migrate(database)
     assert set(inspect(database.engine).get_table_names()) >= TABLES
-    migrate(database, "base")
+    downgrade(database, "base")
     assert not TABLES & set(inspect(database.engine).get_table_names())
     migrate(database)
     assert set(inspect(database.engine).get_table_names()) >= TABLES
+    database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_runs_of_before_the_method_column_survive_it_up_and_down(
+    kind: str, make_url: Any, new_record: Any, new_run: Any
+) -> None:
+    database = Database(make_url(kind))
+    record = new_record()
+    with database.write() as session:
+        records.add(session, record)
+        session.add(new_run(record))
+    downgrade(database, "20261122_create_tables")
+    assert "method" not in {column["name"] for column in inspect(database.engine).get_columns("detector_runs")}
+    migrate(database)
+    with database.read() as session:
+        assert session.scalars(select(DetectorRun.method)).all() == [None]
+    with pytest.raises(DBAPIError, match="append-only"), database.write() as session:
+        session.execute(text("UPDATE detector_runs SET requested_by = 'x'"))
     database.close()
 
 

@@ -46,6 +46,7 @@ def test_what_was_running_is_failed_as_interrupted(left_behind: Any, make_client
     assert (record["status"], record["failure_code"]) == ("FAILED", "interrupted")
     (run,) = client.get(f"/v1/analysis/{analysis_id}/runs").json()["items"]
     assert (run["outcome"], run["failure_code"], run["requested_by"]) == ("FAILED", "interrupted", "ada")
+    assert run["method"] is None and run["model_version"] is None  # whatever the dead process worked with
     assert client.post(f"/v1/analysis/{analysis_id}/run").status_code == 200
 
 

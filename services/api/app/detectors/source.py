@@ -10,7 +10,8 @@ from typing import Protocol
 from earwitness.detector import Detector, DetectorInput, DetectorOutput
 from earwitness.dummy import MODEL_VERSION as DUMMY_VERSION
 from earwitness.dummy import Behaviour, DummyDetector
-from earwitness.model_spec import ModelSpec, load_spec
+from earwitness.model_spec import ModelSpec, file_sha256, load_spec
+from earwitness.report import MethodMetadata, installed_tools, method_from_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,10 @@ class DetectorDescription:
     model_sha256: str | None
     spec: ModelSpec | None
     """None for a detector without weights, such as the dummy."""
+    spec_sha256: str | None
+    """Of the file: the graph's own hash says nothing of calibration, thresholds and limits."""
+    method: MethodMetadata
+    """What its runs are made with; what is installed now included."""
 
 
 class DetectorSource(Protocol):
@@ -39,7 +44,10 @@ class OnnxSource:
 
     def describe(self) -> DetectorDescription:
         spec = load_spec(self.graph)
-        return DetectorDescription(spec.model_version, spec.graph_sha256, spec)
+        spec_sha256 = file_sha256(self.graph.with_suffix(".json"))
+        return DetectorDescription(
+            spec.model_version, spec.graph_sha256, spec, spec_sha256, method_from_spec(spec)
+        )
 
     def load(self) -> Detector:
         from earwitness.onnx_detector import OnnxAudioDetector  # noqa: PLC0415  only workers need the runtime
@@ -59,7 +67,8 @@ class DummySource:
     by_filename: bool = False
 
     def describe(self) -> DetectorDescription:
-        return DetectorDescription(self.detector.model_version, None, None)
+        version = self.detector.model_version
+        return DetectorDescription(version, None, None, None, MethodMetadata(version, tools=installed_tools()))
 
     def load(self) -> Detector:
         return _ByFilename(self.detector) if self.by_filename else self.detector

@@ -60,7 +60,6 @@ def get_report(
             record,
             run,
             audit.of_analysis(session, analysis_id),
-            detector=state.detector,
             policy=state.action_policy,
             generated_at=utc_now(),
         )

@@ -6,8 +6,8 @@ from typing import Any
 
 from app.analysis.models import AnalysisRecord, Status
 from app.audit.models import AuditEvent
-from app.detectors.source import DetectorDescription
 from app.errors import AnalysisNotDoneError
+from app.runs.method import method_of, policy_of
 from app.runs.models import DetectorRun
 from app.runs.recording import output_of
 from earwitness.actions import ActionPolicy
@@ -16,9 +16,7 @@ from earwitness.report import (
     CustodyMetadata,
     EvidenceMetadata,
     Failure,
-    MethodMetadata,
     build_report,
-    method_from_spec,
 )
 
 ENDED = (Status.DONE, Status.FAILED)
@@ -35,11 +33,13 @@ def report(
     run: DetectorRun,
     events: Iterable[AuditEvent],
     *,
-    detector: DetectorDescription,
     policy: ActionPolicy,
     generated_at: datetime,
 ) -> dict[str, Any]:
-    """The report on the newest run of `record`, by `earwitness.report`."""
+    """The report on the newest run of `record`, by `earwitness.report`.
+
+    It says what the run was made with. `policy` recommends only where the run did not record what was recommended.
+    """
     return build_report(
         analysis_id=str(record.id),
         status=record.status.value,
@@ -65,8 +65,8 @@ def report(
                 for event in events
             ),
         ),
-        method=_method(run, detector),
-        policy=policy,
+        method=method_of(run),
+        policy=policy_of(run, otherwise=policy),
         generated_at=generated_at,
         failure=Failure(run.failure_code, run.failure_message or "") if run.failure_code else None,
     )
@@ -76,10 +76,3 @@ def _sha256_at_analysis(record: AnalysisRecord, run: DetectorRun) -> str | None:
     """None where the run ended before the stored bytes had been read."""
     read = run.evidence_verified or run.evidence_sha256 != record.sha256
     return run.evidence_sha256 if read else None
-
-
-def _method(run: DetectorRun, detector: DetectorDescription) -> MethodMetadata:
-    """The full method where the run used the model that is loaded; an older run's is known by version and hash."""
-    if detector.spec is not None and detector.model_sha256 == run.model_sha256:
-        return method_from_spec(detector.spec)
-    return MethodMetadata(run.model_version or "unknown", graph_sha256=run.model_sha256)

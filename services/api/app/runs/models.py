@@ -45,6 +45,8 @@ class DetectorRun(Base):
     evidence_verified: Mapped[bool]
     model_version: Mapped[str | None] = mapped_column(String(128))
     model_sha256: Mapped[str | None] = mapped_column(String(64))
+    method: Mapped[JsonDict | None] = mapped_column(JSON(none_as_null=True))
+    """What the run was made with (`app.runs.method`); None where it was not recorded."""
 
     verdict: Mapped[Verdict] = mapped_column(string_enum(Verdict, "verdict"), default=Verdict.SUSPICIOUS)
     confidence: Mapped[float] = mapped_column(Float, default=0.0)

@@ -7,6 +7,7 @@ from typing import Any
 from app.analysis.models import AnalysisRecord, Status
 from app.errors import AppError, EvidenceAlteredError, code_of
 from app.orm import utc_now
+from app.runs.method import Installation, recorded
 from app.runs.models import DetectorRun, RunOutcome
 from earwitness.detector import DetectorOutput
 from earwitness.errors import EarwitnessError
@@ -45,10 +46,12 @@ def ended_run(
     *,
     started_at: datetime,
     evidence_verified: bool,
-    model_version: str,
-    model_sha256: str | None,
+    installation: Installation | None,
 ) -> DetectorRun:
-    """The row of the run that `record` has under way, given how it ended."""
+    """The row of the run that `record` has under way, given how it ended.
+
+    `installation` is None for a run of a process that died: nobody knows any more what that one worked with.
+    """
     finished_at = utc_now()
     assert record.run_id is not None and record.run_requested_by is not None
     run = DetectorRun(
@@ -60,16 +63,19 @@ def ended_run(
         processing_ms=round((finished_at - started_at).total_seconds() * 1000),
         evidence_sha256=result.actual_sha256 if isinstance(result, EvidenceAlteredError) else record.sha256,
         evidence_verified=evidence_verified,
-        model_version=model_version,
-        model_sha256=model_sha256,
     )
+    if installation is not None:
+        run.model_version = installation.detector.model_version
+        run.model_sha256 = installation.detector.model_sha256
     if isinstance(result, DetectorOutput):
         _fill(run, result)
-        return run
-    run.outcome = RunOutcome.FAILED
-    run.failure_code = code_of(result)
-    run.failure_message = str(result)
-    _set(run, NOTHING_FOUND)
+    else:
+        run.outcome = RunOutcome.FAILED
+        run.failure_code = code_of(result)
+        run.failure_message = str(result)
+        _set(run, NOTHING_FOUND)
+    if installation is not None:
+        run.method = recorded(installation, run.verdict, [Abstention(reason) for reason in run.abstentions])
     return run
 
 

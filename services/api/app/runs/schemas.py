@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -48,6 +48,14 @@ class RunView(BaseModel):
     ]
     model_version: str | None
     model_sha256: str | None
+    method: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="What the run was made with: versions of the tools, calibration, thresholds, limits, "
+            "recommended actions. Null where that was not recorded: in runs of earlier versions of the service, and "
+            "where its process died."
+        ),
+    ]
     verdict: Verdict
     confidence: Probability
     p_fake: Probability | None

@@ -24,13 +24,13 @@ from app.analysis.models import AnalysisRecord, Status
 from app.audit import repository as audit
 from app.audit.models import EventType
 from app.database import Database
-from app.detectors.source import DetectorDescription
 from app.errors import AppError, DetectorBugError, RunInterruptedError, RunUnderWayError
 from app.evidence.store import EvidenceStore
 from app.identity.user import User
 from app.metrics import Metrics
 from app.orm import utc_now
 from app.runs import repository, worker
+from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
 from app.runs.recording import ended_run, show_newest
 from app.runs.workers import WorkerPool
@@ -65,7 +65,7 @@ def request_run(session: Session, user: User, analysis_id: uuid.UUID) -> uuid.UU
     return run_id
 
 
-def recover(session: Session, detector: DetectorDescription) -> list[tuple[uuid.UUID, uuid.UUID]]:
+def recover(session: Session) -> list[tuple[uuid.UUID, uuid.UUID]]:
     """After a start: end the runs that died with the last process; give those that only waited, to queue again.
 
     A run that was RUNNING is not begun again by itself: if its recording took the process down, it would again.
@@ -78,7 +78,7 @@ def recover(session: Session, detector: DetectorDescription) -> list[tuple[uuid.
         else:
             error = RunInterruptedError("the service stopped while this run was under way: run it again")
             _record_end(
-                session, record, error, started_at=record.updated_at, evidence_verified=False, detector=detector
+                session, record, error, started_at=record.updated_at, evidence_verified=False, installation=None
             )
     return waiting
 
@@ -90,14 +90,14 @@ class Runner:
         database: Database,
         store: EvidenceStore,
         workers: WorkerPool,
-        detector: DetectorDescription,
+        installation: Installation,
         metrics: Metrics,
         run_timeout: timedelta,
     ) -> None:
         self._database = database
         self._store = store
         self._workers = workers
-        self._detector = detector
+        self._installation = installation
         self._metrics = metrics
         self._timeout_s = run_timeout.total_seconds()
 
@@ -167,7 +167,7 @@ class Runner:
                 result,
                 started_at=started_at,
                 evidence_verified=verified,
-                detector=self._detector,
+                installation=self._installation,
             )
 
         return self._patiently(end)
@@ -194,15 +194,14 @@ def _record_end(
     *,
     started_at: datetime,
     evidence_verified: bool,
-    detector: DetectorDescription,
+    installation: Installation | None,
 ) -> DetectorRun:
     run = ended_run(
         record,
         result,
         started_at=started_at,
         evidence_verified=evidence_verified,
-        model_version=detector.model_version,
-        model_sha256=detector.model_sha256,
+        installation=installation,
     )
     repository.add(session, run)
     show_newest(record, run)
