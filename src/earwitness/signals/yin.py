@@ -1,0 +1,92 @@
+"""Fundamental frequency of voiced frames: YIN (de Cheveigné & Kawahara, 2002), all frames of a piece at once.
+
+    f0_hz = track(sound, count)         # shape (count,), NaN where no voice is found
+
+Steps 1 to 5 of the paper (difference function, cumulative mean normalisation, absolute threshold, parabolic
+interpolation) on sound at 8 kHz; its sixth step, the search beside the frame, is replaced by asking that neighbouring
+frames agree. Why this and no library: docs/adr/0013.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.signals.frames import HOP_SAMPLES
+from earwitness.waveform import SAMPLE_RATE_HZ, Samples
+
+DECIMATION = 2
+RATE_HZ = SAMPLE_RATE_HZ // DECIMATION
+LOWEST_HZ = 60.0  # deep male voices; below, hum of the mains
+HIGHEST_HZ = 500.0  # children and excited voices; above, singing
+SHORTEST_LAG = int(RATE_HZ / HIGHEST_HZ)
+LONGEST_LAG = int(np.ceil(RATE_HZ / LOWEST_HZ))
+SUMMED = 240  # 30 ms: between one and two periods of the lowest voice
+NEEDED = SUMMED + LONGEST_LAG
+FFT_SIZE = 384  # 2^7 * 3, at least NEEDED: lags up to LONGEST_LAG do not wrap around
+THRESHOLD = 0.15  # of the normalised difference; the paper uses 0.1 to 0.15
+LARGEST_STEP = 0.2  # from one frame to the next, 16 ms: voices move less, octave errors more
+LOW_PASS_TAPS = 31
+LOW_PASS_HZ = 1_500.0  # the harmonics that carry the period; hiss and frication above only disturb
+
+
+def _low_pass() -> NDArray[np.float32]:
+    time = np.arange(LOW_PASS_TAPS) - (LOW_PASS_TAPS - 1) / 2
+    kernel = np.sinc(2 * LOW_PASS_HZ / SAMPLE_RATE_HZ * time) * np.hamming(LOW_PASS_TAPS)
+    taps: NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)
+    return taps
+
+
+LOW_PASS = _low_pass()
+
+
+def track(sound: Samples, count: int) -> NDArray[np.float64]:
+    """F0 in Hz of the `count` frames that begin every `HOP_SAMPLES` of `sound`; NaN where there is no voice.
+
+    Sound beyond the end counts as zeros. A frame counts as voiced where it is periodic and a neighbour agrees.
+    """
+    slow = np.convolve(sound, LOW_PASS, mode="same")[::DECIMATION]
+    hop = HOP_SAMPLES // DECIMATION
+    slow = np.pad(slow, (0, max(0, (count - 1) * hop + NEEDED - slow.size)))
+    frames = np.lib.stride_tricks.sliding_window_view(slow, NEEDED)[::hop][:count]
+    return _agreeing(_periods(_normalised_difference(frames)))
+
+
+def _normalised_difference(frames: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Cumulative-mean-normalised difference of each frame, shape (count, LONGEST_LAG + 1): equations 6 to 8."""
+    spectrum = np.fft.rfft(frames, FFT_SIZE, axis=1)
+    head = np.fft.rfft(frames[:, :SUMMED], FFT_SIZE, axis=1)
+    correlation = np.fft.irfft(spectrum * head.conj(), FFT_SIZE, axis=1)[:, : LONGEST_LAG + 1]
+    energy = np.cumsum(np.square(frames, dtype=np.float64), axis=1)
+    energy = np.pad(energy, ((0, 0), (1, 0)))
+    moving = energy[:, SUMMED : SUMMED + LONGEST_LAG + 1] - energy[:, : LONGEST_LAG + 1]
+    difference = np.maximum(moving[:, :1] + moving - 2.0 * correlation, 0.0)
+    lags = np.arange(1, LONGEST_LAG + 1)
+    running = np.cumsum(difference[:, 1:], axis=1)
+    normalised: NDArray[np.float64] = np.ones_like(difference)
+    np.divide(difference[:, 1:] * lags, running, out=normalised[:, 1:], where=running > 0.0)
+    return normalised
+
+
+def _periods(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F0 from the first minimum under the threshold, NaN where there is none."""
+    inner = normalised[:, SHORTEST_LAG : LONGEST_LAG - 1]
+    before = normalised[:, SHORTEST_LAG - 1 : LONGEST_LAG - 2]
+    after = normalised[:, SHORTEST_LAG + 1 : LONGEST_LAG]
+    dip = (inner < THRESHOLD) & (inner < before) & (inner <= after)
+    first = dip.argmax(axis=1)
+    rows = np.arange(normalised.shape[0])
+    y0, y1, y2 = before[rows, first], inner[rows, first], after[rows, first]
+    bend = y0 - 2.0 * y1 + y2
+    shift = np.divide(0.5 * (y0 - y2), bend, out=np.zeros_like(bend), where=bend > 0.0)
+    f0_hz = RATE_HZ / (SHORTEST_LAG + first + shift)
+    return np.where(dip.any(axis=1), f0_hz, np.nan)
+
+
+def _agreeing(f0_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Drop what no neighbour confirms: octave errors and chance periods stand alone."""
+    near = np.zeros(f0_hz.size, dtype=np.bool_)
+    if f0_hz.size > 1:
+        with np.errstate(invalid="ignore"):
+            close = np.abs(np.diff(f0_hz)) <= LARGEST_STEP * np.minimum(f0_hz[1:], f0_hz[:-1])
+        near[1:] |= close
+        near[:-1] |= close
+    return np.where(near, f0_hz, np.nan)
