@@ -18,7 +18,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT_MS = 30_000  # SQLite has one writer; a queue of short transactions drains well within this
 POOL_CONNECTIONS = 40  # as many as the thread pool has threads, so that no thread waits for a connection
+SYNC_FULL, SYNC_NORMAL = "FULL", "NORMAL"
+"""SQLite's levels: the log is synced at every commit; only before it is copied into the file. Neither can tear it."""
 _IMMEDIATE = "earwitness_begin_immediate"
+_SYNCHRONOUS = "earwitness_synchronous"
 
 
 class Database:
@@ -35,13 +38,14 @@ class Database:
         self.engine = create_engine(
             parsed, pool_size=POOL_CONNECTIONS, max_overflow=10, pool_pre_ping=not self.is_sqlite
         )
-        writing = self.engine
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
-            writing = self.engine.execution_options(**{_IMMEDIATE: True})
+        durably = {_IMMEDIATE: True, _SYNCHRONOUS: SYNC_FULL}
+        soon = {_IMMEDIATE: True, _SYNCHRONOUS: SYNC_NORMAL}
         self._read = sessionmaker(self.engine, expire_on_commit=False)
-        self._write = sessionmaker(writing, expire_on_commit=False)
+        self._write = sessionmaker(self.engine.execution_options(**durably), expire_on_commit=False)
+        self._write_soon = sessionmaker(self.engine.execution_options(**soon), expire_on_commit=False)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -59,6 +63,17 @@ class Database:
         with self._write() as session, session.begin():
             yield session
 
+    @contextmanager
+    def write_soon(self) -> Iterator[Session]:
+        """As `write`, but what it commits reaches the disk with the next commit of `write`, or a moment later.
+
+        A killed service loses nothing of it; a power cut may. For marks that nobody was told of (docs/adr/0012).
+        """
+        with self._write_soon() as session, session.begin():
+            if not self.is_sqlite:
+                session.execute(text("SET LOCAL synchronous_commit = off"))
+            yield session
+
     def ping(self) -> None:
         """Raises sqlalchemy.exc.SQLAlchemyError where the database can't be reached or has no tables."""
         with self.read() as session:
@@ -73,11 +88,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged upload survives a power cut
+    cursor.execute(f"PRAGMA synchronous = {SYNC_FULL}")  # an acknowledged upload survives a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get(_IMMEDIATE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    options = connection.get_execution_options()
+    if level := options.get(_SYNCHRONOUS):  # can't be set inside a transaction; the next one may want another
+        connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_IMMEDIATE) else "BEGIN")

@@ -38,7 +38,8 @@ class ServiceState:
     """Uploads wait here for the prober: in the thread pool that all endpoints share, they could use up its threads."""
 
 
-def service_state(connection: HTTPConnection) -> ServiceState:
+async def service_state(connection: HTTPConnection) -> ServiceState:
+    """A dependency; asynchronous because the framework sends any other one through the thread pool."""
     state = connection.app.state.service
     assert isinstance(state, ServiceState)
     return state

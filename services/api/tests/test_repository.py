@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 from app.analysis import repository as records
@@ -122,3 +123,15 @@ def test_equal_times_are_ordered_by_id(database: Database, new_record: Any) -> N
     with database.read() as session:
         pages = [records.page(session, RecordFilter(), limit=1, offset=n)[0][0].id for n in range(5)]
         assert pages == sorted(pages, reverse=True)
+
+
+def test_what_is_acknowledged_is_committed_durably_and_marks_soon(database: Database) -> None:
+    question = "PRAGMA synchronous" if database.is_sqlite else "SHOW synchronous_commit"
+    durable, soon = (2, 1) if database.is_sqlite else ("on", "off")
+    for expected, transaction in (
+        (durable, database.write),
+        (soon, database.write_soon),
+        (durable, database.write),
+    ):
+        with transaction() as session:  # on one pooled connection: what one transaction asks for must not stay
+            assert session.scalar(text(question)) == expected

@@ -13,6 +13,9 @@ from app.analysis.models import UNDER_WAY, AnalysisRecord, Status
 from app.orm import utc_now
 from earwitness.finding import Verdict
 
+NOTHING_TO_SYNCHRONISE = {"synchronize_session": False}
+"""The updates below are the first that their session does, so it holds no records that they could make stale."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
@@ -101,18 +104,19 @@ def claim_for_run(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, r
     )
 
 
-def mark_running(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> bool:
-    """From QUEUED to RUNNING; False where this run is no longer the one that waits."""
-    return _changes_one(
-        session,
+def mark_running(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+    """From QUEUED to RUNNING; None where this run is no longer the one that waits."""
+    return session.scalars(
         update(AnalysisRecord)
         .where(
             AnalysisRecord.id == analysis_id,
             AnalysisRecord.run_id == run_id,
             AnalysisRecord.status == Status.QUEUED,
         )
-        .values(status=Status.RUNNING, updated_at=utc_now()),
-    )
+        .values(status=Status.RUNNING, updated_at=utc_now())
+        .returning(AnalysisRecord),
+        execution_options=NOTHING_TO_SYNCHRONISE,
+    ).one_or_none()
 
 
 def under_way(session: Session) -> Sequence[AnalysisRecord]:
@@ -123,6 +127,6 @@ def under_way(session: Session) -> Sequence[AnalysisRecord]:
 
 
 def _changes_one(session: Session, statement: Update) -> bool:
-    result = session.execute(statement)
+    result = session.execute(statement, execution_options=NOTHING_TO_SYNCHRONISE)
     assert isinstance(result, CursorResult)
     return result.rowcount == 1

@@ -4,7 +4,7 @@
 def endpoint(user: Annotated[User, Depends(allow(Action.READ_RECORD))]) -> ...
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from app.errors import ForbiddenError
 from app.identity.authenticators import Authenticator
 from app.identity.user import Role, User
-from app.state import service_state
+from app.state import ServiceState, service_state
 
 
 class Action(StrEnum):
@@ -45,18 +45,19 @@ def check(user: User, action: Action) -> None:
         raise ForbiddenError(f"the role {user.role} may not {action.replace('_', ' ')}: ask an administrator")
 
 
-def allow(action: Action) -> Callable[[User], User]:
+def allow(action: Action) -> Callable[[User], Awaitable[User]]:
     """A dependency that answers 401, 400 or 403, or gives the user who may do `action`."""
 
-    def permitted(user: Annotated[User, Depends(current_user)]) -> User:
+    async def permitted(user: Annotated[User, Depends(current_user)]) -> User:
         check(user, action)
         return user
 
     return permitted
 
 
-def current_user(request: Request) -> User:
-    authenticator: Authenticator = service_state(request).authenticator
+async def current_user(request: Request, state: Annotated[ServiceState, Depends(service_state)]) -> User:
+    """Asynchronous, as the others here, so that no request waits for the thread pool to have its headers looked at."""
+    authenticator: Authenticator = state.authenticator
     user = authenticator.authenticate(request.headers)
     request.state.user = user.name  # for the access log
     return user

@@ -1,7 +1,7 @@
 """Who carries out the runs that were accepted. The seam at which a queue shared by several hosts will come in.
 
 The database says which runs wait (status QUEUED): a queue may forget everything when it dies, and the next start
-submits them again. Nothing here knows what a run is.
+submits them again. Nothing here knows how a run is done.
 """
 
 import threading
@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from app.analysis.models import AnalysisRecord
 from app.errors import QueueFullError, ShuttingDownError
 
 POLL_S = 0.05
@@ -23,10 +24,10 @@ log = structlog.get_logger(__name__)
 
 
 class JobQueue(Protocol):
-    def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[None]:
+    def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[AnalysisRecord | None]:
         """Have the run carried out; the future ends when its outcome stands in the database.
 
-        Raises ShuttingDownError.
+        It may give the record with that outcome; with None the database has to be asked. Raises ShuttingDownError.
         """
         ...
 
@@ -50,7 +51,7 @@ class LocalQueue:
 
     def __init__(
         self,
-        perform: Callable[[uuid.UUID, uuid.UUID], None],
+        perform: Callable[[uuid.UUID, uuid.UUID], AnalysisRecord | None],
         interrupt: Callable[[], None],
         *,
         workers: int,
@@ -68,7 +69,7 @@ class LocalQueue:
         self._closed = False
         self._grace_end_s: float | None = None  # on the monotonic clock
 
-    def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[None]:
+    def submit(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> Future[AnalysisRecord | None]:
         with self._lock:
             if self._closed:
                 raise ShuttingDownError("the service is stopping; the run stays queued until its restart")
@@ -100,7 +101,9 @@ class LocalQueue:
         self._interrupt()
         self._threads.shutdown(wait=True)
 
-    def _count_down(self, analysis_id: uuid.UUID, run_id: uuid.UUID, future: Future[None]) -> None:
+    def _count_down(
+        self, analysis_id: uuid.UUID, run_id: uuid.UUID, future: Future[AnalysisRecord | None]
+    ) -> None:
         error = None if future.cancelled() else future.exception()
         if error is not None:  # whoever asked need not read the future, and then nobody would know
             log.error("run_not_recorded", analysis_id=str(analysis_id), run_id=str(run_id), exc_info=error)

@@ -57,8 +57,9 @@ async def run(
         response.headers["Location"] = f"/v1/analysis/{analysis_id}"
         response.headers["Preference-Applied"] = RESPOND_ASYNC
         return await run_in_threadpool(_record, state, analysis_id)
-    await asyncio.shield(asyncio.wrap_future(ended))  # a client that goes away does not end the run
-    record = await run_in_threadpool(_record, state, analysis_id)
+    record = await asyncio.shield(asyncio.wrap_future(ended))  # a client that goes away does not end the run
+    if record is None:
+        record = await run_in_threadpool(_record, state, analysis_id)
     if record.status is Status.FAILED and record.run_id == run_id:
         raise RunFailedError(
             record.failure_message or "", failure_code=record.failure_code or "", analysis_id=str(analysis_id)

@@ -10,6 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -101,11 +102,14 @@ class Runner:
         self._metrics = metrics
         self._timeout_s = run_timeout.total_seconds()
 
-    def perform(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> None:
-        """Carry out one accepted run and record how it ended, whatever way that is."""
+    def perform(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+        """Carry out one accepted run and record how it ended, whatever way that is.
+
+        The record as it stood then; None where the run is no longer the one that waits.
+        """
         record = self._begin(analysis_id, run_id)
         if record is None:
-            return
+            return None
         started_at = utc_now()
         verified = False
         result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(UNFORESEEN)
@@ -116,7 +120,7 @@ class Runner:
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
-            run = self._end(analysis_id, run_id, result, started_at, verified)
+            ended, run = self._end(analysis_id, run_id, result, started_at, verified)
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
         log.info(
@@ -127,6 +131,7 @@ class Runner:
             failure_code=run.failure_code,
             processing_ms=run.processing_ms,
         )
+        return ended
 
     def _examine(self, record: AnalysisRecord) -> DetectorOutput:
         # The wall clock ends a run; this bound on processor time ends what could outlive it.
@@ -142,13 +147,13 @@ class Runner:
         def begin(session: Session) -> AnalysisRecord | None:
             nonlocal failed_before
             begun = records.mark_running(session, analysis_id, run_id)
-            record = analyses.require(session, analysis_id)
-            # A connection that is lost in the commit may hide that the commit succeeded.
-            begun |= failed_before and record.run_id == run_id and record.status is Status.RUNNING
+            if begun is None and failed_before:  # a connection lost in the commit may hide that it succeeded
+                record = analyses.require(session, analysis_id)
+                begun = record if record.run_id == run_id and record.status is Status.RUNNING else None
             failed_before = True
-            return record if begun else None
+            return begun
 
-        return self._patiently(begin)
+        return self._patiently(begin, self._database.write_soon)
 
     def _end(
         self,
@@ -157,11 +162,17 @@ class Runner:
         result: DetectorOutput | EarwitnessError | AppError,
         started_at: datetime,
         verified: bool,
-    ) -> DetectorRun:
-        def end(session: Session) -> DetectorRun:
+    ) -> tuple[AnalysisRecord, DetectorRun]:
+        failed_before = False
+
+        def end(session: Session) -> tuple[AnalysisRecord, DetectorRun]:
+            nonlocal failed_before
             record = analyses.require(session, analysis_id)
-            recorded = repository.get(session, run_id)  # by a commit whose answer was lost
-            return recorded or _record_end(
+            recorded = (
+                repository.get(session, run_id) if failed_before else None
+            )  # by a commit whose answer was lost
+            failed_before = True
+            return record, recorded or _record_end(
                 session,
                 record,
                 result,
@@ -170,14 +181,16 @@ class Runner:
                 installation=self._installation,
             )
 
-        return self._patiently(end)
+        return self._patiently(end, self._database.write)
 
-    def _patiently(self, step: Callable[[Session], T]) -> T:
+    def _patiently(
+        self, step: Callable[[Session], T], transaction: Callable[[], AbstractContextManager[Session]]
+    ) -> T:
         """`step` in a transaction of its own, again if the database is away for a moment: no run is lost to that."""
         attempt = 1
         while True:
             try:
-                with self._database.write() as session:
+                with transaction() as session:
                     return step(session)
             except DATABASE_AWAY as error:
                 if attempt == RECORDING_ATTEMPTS:
@@ -203,9 +216,8 @@ def _record_end(
         evidence_verified=evidence_verified,
         installation=installation,
     )
-    repository.add(session, run)
     show_newest(record, run)
-    session.flush()
+    repository.add(session, run)  # its flush writes both rows
     details: dict[str, Any] = {
         "run_id": str(run.id),
         "model_version": run.model_version,
