@@ -85,7 +85,8 @@ class LogSpectrogram(nn.Module):
         power = real.square() + imaginary.square()
         if self.config.kind == "mel":
             power = torch.matmul(self.get_buffer("mel"), power)
-        logarithm = torch.log(power + self.config.floor_power)
+        # log(power + floor), but with 1 added in the place of the floor: the exporter takes 1e-9 for 0 and drops it.
+        logarithm = torch.log(power / self.config.floor_power + 1.0) + math.log(self.config.floor_power)
         normalised: Tensor = self.normalise(logarithm)
         if share := self.config.instance_norm:
             mean = logarithm.mean(-1, keepdim=True)

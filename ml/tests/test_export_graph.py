@@ -44,6 +44,13 @@ def test_onnx_runtime_agrees_with_pytorch_on_random_batches(architecture: str, t
     assert parity.batches == 4
 
 
+def test_the_graph_keeps_the_floor_under_digital_silence(graph: Path) -> None:
+    """The exporter drops an added constant that it takes for 0; without the floor silence has no logarithm."""
+    silence_at_the_end = np.pad(random_batches(1)[0], ((0, 0), (0, 8_000)))
+    batches = [np.zeros((2, 16_000), np.float32), silence_at_the_end]
+    assert check_parity(small("seresnet"), graph, batches).largest_difference <= PARITY_TOLERANCE
+
+
 def test_other_weights_are_noticed(graph: Path) -> None:
     other = small("seresnet")
     with torch.no_grad():
