@@ -11,11 +11,12 @@ from earwitness.errors import ModelError
 from ml.config import ConfigError
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import read_manifest
+from ml.evaluation.asv_scores import read_asv_rates
 from ml.evaluation.calibrate_run import calibrate
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
-from ml.evaluation.conditions import CONDITIONS
-from ml.evaluation.evaluate_model import Report, ScoringOptions, evaluate, scored_split
-from ml.evaluation.score_clips import ALL_CONDITIONS
+from ml.evaluation.conditions import ALL_CONDITIONS, CONDITIONS, ROBUSTNESS
+from ml.evaluation.evaluate_model import Extras, Report, evaluate
+from ml.evaluation.scored_split import ScoringOptions, scored_split
 from ml.evaluation.scores import CLEAN, EvaluationInputError
 from ml.export.candidate import CANDIDATE, MODEL_NAME
 from ml.training.checkpoint import load
@@ -23,6 +24,7 @@ from ml.training.sampling import with_fold_groups
 from ml.training.train import BEST_NAME, split_clips
 
 SHIPPED = Path("models/audio/latest.onnx")
+SPLICES = 200  # some 4,500 frames: the EER's standard error is about a point
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +62,28 @@ def add_scoring_options(parser: argparse.ArgumentParser, *, run_required: bool =
     )
     parser.add_argument("--manifest", type=Path, default=Path("runs/manifests/earcorpus.csv"))
     parser.add_argument("--split", default="dev", help="never one that anything was fitted on (default: dev)")
-    parser.add_argument("--conditions", default="clean", help=f"comma list, or `all`: {', '.join(ALL_CONDITIONS)}")
+    parser.add_argument(
+        "--conditions",
+        default="clean",
+        help=f"comma list of {', '.join(ALL_CONDITIONS)}, or `all` that have goals",
+    )
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help=f"also under changes that leave the speech as it is: {', '.join(ROBUSTNESS)}",
+    )
+    parser.add_argument(
+        "--splices",
+        type=int,
+        default=SPLICES,
+        help=f"recordings that are spliced to judge the frame scores (default: {SPLICES}; 0: none)",
+    )
+    parser.add_argument(
+        "--asv-scores", type=Path, help="ASVspoof's speaker verification scores: adds the min t-DCF"
+    )
+    parser.add_argument("--asv-keys", type=Path, help="with the scores of ASVspoof 2021: their trial_metadata.txt")
+    parser.add_argument("--seed", type=int, default=1, help="of what a condition draws at random (default: 1)")
+    parser.add_argument("--fresh", action="store_true", help="score anew what was scored before")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -72,11 +95,21 @@ def evaluate_run(options: argparse.Namespace) -> Report:
     clips = with_fold_groups([clip for clip in read_manifest(options.manifest) if clip.split == options.split])
     if not clips:
         raise EvaluationInputError(f"{options.manifest} has no clips in the split {options.split!r}")
-    conditions = list(CONDITIONS) if options.conditions == "all" else options.conditions.split(",")
-    if CLEAN not in conditions:
-        conditions.insert(0, CLEAN)
-    scoring = ScoringOptions(conditions, jobs=options.jobs, quiet=options.quiet)
-    return evaluate(graph, clips, folder, options.split, scoring)
+    named = list(CONDITIONS) if options.conditions == "all" else options.conditions.split(",")
+    conditions = list(dict.fromkeys([CLEAN, *named, *(ROBUSTNESS if options.robustness else ())]))
+    scoring = ScoringOptions(
+        conditions, jobs=options.jobs, seed=options.seed, quiet=options.quiet, fresh=options.fresh
+    )
+    return evaluate(graph, clips, folder, options.split, scoring, extras=_extras(options))
+
+
+def _extras(options: argparse.Namespace) -> Extras:
+    if options.asv_keys and not options.asv_scores:
+        raise EvaluationInputError("--asv-keys needs --asv-scores: the scores that the keys belong to")
+    if options.splices < 0:
+        raise EvaluationInputError(f"--splices counts recordings: 0 or more, not {options.splices}")
+    asv = read_asv_rates(options.asv_scores, options.asv_keys, options.split) if options.asv_scores else None
+    return Extras(splices=options.splices, asv=asv)
 
 
 def calibrate_run(options: argparse.Namespace) -> str:

@@ -3,15 +3,13 @@
     report = evaluate(graph, clips, Path("runs/a/evaluation"), "dev", ScoringOptions())
     print(report.text)
 
-Score tables are named by the graph they come from, so that a new calibration reads them back and a new graph
-doesn't.
+Scores that were made before are read back (`scored_split`), so that a new calibration costs no new scoring.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +22,18 @@ from ml.datasets.manifest import Clip
 from ml.evaluation import summary_goals
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.judge import Judged, judge
+from ml.evaluation.metrics_tandem import AsvErrorRates
 from ml.evaluation.page import report_page, write_page
-from ml.evaluation.score_clips import Scored, read_scored, score_clips, write_scored
-from ml.evaluation.scores import CLEAN
+from ml.evaluation.scored_split import ScoringOptions, scored_split
+from ml.evaluation.segments import SegmentFigures, segment_figures
 from ml.evaluation.summary import Summary, summarise
 from ml.evaluation.summary_goals import JudgedGoal, judge_goals
 from ml.evaluation.summary_text import summary_text
 from ml.provenance import git_revision, machine
 
 COST_REPETITIONS = 30
+TRAINED_LINEAGES = "spoof_lineages"
+"""Key of a spec's `training`: the lineages of the spoof clips that were trained on."""
 LLR_ORIGIN = "calibrated on clips held out of training; these clips were never fitted on"
 
 
@@ -41,42 +42,39 @@ class Report:
     summary: Summary
     goals: tuple[JudgedGoal, ...]
     judged: Judged
+    segments: SegmentFigures | None
     text: str
     json_path: Path
     page_path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class ScoringOptions:
-    conditions: Sequence[str] = (CLEAN,)
-    jobs: int = 2
-    """Processes."""
-    seed: int = 1
-    """Of what a condition draws at random, and of the confidence intervals."""
-    quiet: bool = False
+class Extras:
+    """What is measured beside the table of scores."""
+
+    splices: int = 0
+    """Recordings that are spliced to judge the frame scores; 0 leaves that goal unmeasured."""
+    asv: AsvErrorRates | None = None
+    """Of the speaker verification that the detector stands before, for the min t-DCF."""
 
 
-def scored_split(graph: Path, clips: Sequence[Clip], folder: Path, name: str, options: ScoringOptions) -> Scored:
-    """The scores of `clips`, read back where this graph was scored on these very clips and conditions before."""
-    what = (
-        load_spec(graph).graph_sha256,
-        options.seed,
-        list(options.conditions),
-        [astuple(clip) for clip in clips],
-    )
-    stem = folder / f"{name}-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}"
-    if stem.with_suffix(".csv").exists():
-        return read_scored(stem)
-    scored = score_clips(
-        graph, clips, options.conditions, jobs=options.jobs, seed=options.seed, quiet=options.quiet
-    )
-    write_scored(stem, scored)
-    return scored
-
-
-def evaluate(graph: Path, clips: Sequence[Clip], folder: Path, name: str, options: ScoringOptions) -> Report:
+def evaluate(
+    graph: Path,
+    clips: Sequence[Clip],
+    folder: Path,
+    name: str,
+    options: ScoringOptions,
+    *,
+    extras: Extras | None = None,
+) -> Report:
     """Everything that is said of a model; leaves `NAME.json` and `NAME.html` in `folder`."""
+    extras = extras or Extras()
     scored = scored_split(graph, clips, folder, name, options)
+    segments = (
+        segment_figures(graph, clips, folder, name, count=extras.splices, options=options)
+        if extras.splices
+        else None
+    )
     spec = load_spec(graph)
     judged = judge(scored, spec)
     summary = summarise(
@@ -86,10 +84,18 @@ def evaluate(graph: Path, clips: Sequence[Clip], folder: Path, name: str, option
         seed=options.seed,
         llr_origin=spec.thresholds_chosen,
         abstained=judged.abstained,
+        asv=extras.asv,
+        trained_lineages=spec.training.get(TRAINED_LINEAGES),
     )
-    goals = judge_goals(
-        summary, summary_goals.Measured(model_bytes=graph.stat().st_size, cost_over_vad=cost_over_vad(graph))
+    measured = summary_goals.Measured(
+        model_bytes=graph.stat().st_size,
+        cost_over_vad=cost_over_vad(graph),
+        segment_eer=segments.pooled.eer if segments else None,
+        segment_note=f"{segments.pooled.frames} frames of {segments.pooled.recordings} recordings"
+        if segments
+        else "",
     )
+    goals = judge_goals(summary, measured)
     provenance = {
         "model": spec.model_version,
         "graph SHA-256": spec.graph_sha256,
@@ -102,15 +108,29 @@ def evaluate(graph: Path, clips: Sequence[Clip], folder: Path, name: str, option
     lines = [
         *(f"{key}: {value}" for key, value in provenance.items()),
         summary_text(summary, goals),
+        *([segments.text] if segments else []),
         f"abstentions over all conditions: {reasons}",
         *scored.failed,
+        *(segments.failed if segments else ()),
     ]
-    body = {"provenance": provenance, "goals": [asdict(g) for g in goals], "summary": asdict(summary)}
+    body = {
+        "provenance": provenance,
+        "goals": [asdict(g) for g in goals],
+        "summary": asdict(summary),
+        "segments": asdict(segments) if segments else None,
+    }
     json_path = write_text(folder / f"{name}.json", json.dumps(body, indent=1, ensure_ascii=False) + "\n")
     page = report_page(
-        summary, goals, scored.table, judged.llr, title=f"{spec.model_version} on {name}", provenance=provenance
+        summary,
+        goals,
+        scored.table,
+        judged.llr,
+        title=f"{spec.model_version} on {name}",
+        provenance=provenance,
+        notes=[segments.text] if segments else [],
     )
-    return Report(summary, goals, judged, "\n".join(lines), json_path, write_page(folder / f"{name}.html", page))
+    page_path = write_page(folder / f"{name}.html", page)
+    return Report(summary, goals, judged, segments, "\n".join(lines), json_path, page_path)
 
 
 def cost_over_vad(graph: Path) -> float:
@@ -145,6 +165,8 @@ def spec_summary(report: Report, spec: ModelSpec) -> dict[str, object]:
         "auc": pooled.auc,
         "eer_by_kind": {part.name: part.eer for part in report.summary.by_kind},
         "eer_by_condition": {part.name: part.eer for part in report.summary.by_condition},
+        "eer_by_novelty": {part.name: part.eer for part in report.summary.by_novelty},
+        "segment_eer": None if report.segments is None else report.segments.pooled.eer,
         "min_dcf": report.summary.min_dcf,
         "calibration": asdict(report.summary.calibration),
         "outcome": asdict(pooled.outcome),

@@ -13,9 +13,19 @@ from pathlib import Path
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.figures import det_figure, histogram_figure, reliability_figure, roc_figure, to_svg
 from ml.evaluation.scores import CLEAN, EvaluationInputError, FloatArray, ScoreTable
-from ml.evaluation.summary import Summary
+from ml.evaluation.summary import SEEN, UNSEEN, Summary
 from ml.evaluation.summary_goals import JudgedGoal
-from ml.evaluation.summary_text import GOAL_HEADER, PART_HEADER, goal_cells, part_cells, pooled_lines, tables
+from ml.evaluation.summary_text import (
+    FLIP_HEADER,
+    FLIP_TITLE,
+    GOAL_HEADER,
+    PART_HEADER,
+    flip_cells,
+    goal_cells,
+    part_cells,
+    pooled_lines,
+    tables,
+)
 
 FOLDED_FROM_ROWS = 20
 """Longer tables are folded away until they are opened."""
@@ -42,8 +52,9 @@ def report_page(
     *,
     title: str,
     provenance: Mapping[str, str],
+    notes: Sequence[str] = (),
 ) -> str:
-    """The page's text. `summary` was made from `table` and `llr`; `provenance` is shown as given."""
+    """The page's text. `summary` was made from `table` and `llr`; `provenance` and `notes` are shown as given."""
     if len(llr) != len(table):
         raise EvaluationInputError(f"{len(table)} rows, but {len(llr)} llrs")
     clean = table.condition == CLEAN
@@ -59,7 +70,7 @@ def report_page(
         "<h2>Goals</h2>",
         _goal_table(goals),
         "<h2>Pooled</h2>",
-        *(f"<p>{escape(line)}</p>" for line in pooled_lines(summary)),
+        *(f"<p>{escape(line)}</p>" for line in (*pooled_lines(summary), *notes)),
         "<p>Polarity: a higher score always means more likely spoof.</p>",
         '<div class="plots">',
         *(to_svg(figure, name) for name, figure in square.items()),
@@ -72,6 +83,13 @@ def report_page(
             f"<h2>{escape(heading)}</h2>",
             _folded(_table(PART_HEADER, [part_cells(part) for part in parts]), len(parts)),
         ]
+    if summary.flips:
+        flips = _table(FLIP_HEADER, [flip_cells(row) for row in summary.flips])
+        body += [f"<h2>{escape(FLIP_TITLE)}</h2>", flips]
+    if summary.by_novelty:
+        for name, lineages in ((SEEN, summary.seen_lineages), (UNSEEN, summary.unseen_lineages)):
+            rows = _table(("",), [(lineage,) for lineage in lineages])
+            body += [f"<h2>{escape(name.capitalize())}: {len(lineages)}</h2>", _folded(rows, len(lineages))]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

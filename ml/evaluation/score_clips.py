@@ -25,11 +25,9 @@ from earwitness.pipeline import examine
 from earwitness.scorer import Scorer, load_scorer
 from ml.datasets.manifest import Clip, Label
 from ml.evaluation.atomic_write import write_text
-from ml.evaluation.conditions import CONDITIONS, EXTREME, EXTREME_CONDITION, Degrade
+from ml.evaluation.conditions import ALL_CONDITIONS
 from ml.evaluation.scores import CLEAN, EvaluationInputError, ScoreTable, read_scores, write_scores
 from ml.wav import write_wav
-
-ALL_CONDITIONS: dict[str, Degrade] = {**CONDITIONS, EXTREME_CONDITION: EXTREME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +67,14 @@ def score_clips(
     A clip that can't be read is a line in `failed`. Raises EvaluationInputError for an unknown condition or where
     nothing could be scored.
     """
-    if unknown := set(conditions) - ALL_CONDITIONS.keys():
-        raise EvaluationInputError(f"unknown conditions {sorted(unknown)}; there are {sorted(ALL_CONDITIONS)}")
+    check_conditions(conditions)
     work = [(clip, condition, [seed, i]) for condition in conditions for i, clip in enumerate(clips)]
     rows, measured, failed = [], [], []
     with ProcessPoolExecutor(jobs, initializer=_load, initargs=(graph_path,)) as pool:
         answers = pool.map(_score_one, work, chunksize=8)
         for (clip, condition, _), answer in zip(
             work,
-            tqdm(answers, total=len(work), unit="clip", desc="score", disable=quiet, mininterval=2.0),
+            tqdm(answers, total=len(work), unit="clip", desc=" ".join(conditions), disable=quiet, mininterval=2.0),
             strict=True,
         ):
             if isinstance(answer, str):
@@ -88,6 +85,12 @@ def score_clips(
     if not rows:
         raise EvaluationInputError(f"none of {len(clips)} clips could be scored; the first said: {failed[:1]}")
     return Scored(_table(rows, [m.duration_s for m in measured]), tuple(measured), tuple(failed))
+
+
+def check_conditions(conditions: Sequence[str]) -> None:
+    """Raises EvaluationInputError for a name that is not in the table of conditions."""
+    if unknown := set(conditions) - ALL_CONDITIONS.keys():
+        raise EvaluationInputError(f"unknown conditions {sorted(unknown)}; there are {sorted(ALL_CONDITIONS)}")
 
 
 def write_scored(stem: Path, scored: Scored) -> None:

@@ -9,7 +9,7 @@ and writes this table, so a figure can be made again without a graph or the audi
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -70,6 +70,11 @@ class ScoreTable:
     def select(self, rows: BoolArray | NDArray[np.int_]) -> "ScoreTable":
         """The rows of a mask or of indices, in that order."""
         return ScoreTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def joined(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """The rows of all tables, in order."""
+    return ScoreTable(**{f.name: np.concatenate([getattr(t, f.name) for t in tables]) for f in fields(ScoreTable)})
 
 
 COLUMNS = (

@@ -4,11 +4,12 @@
     write_summary(Path("report.json"), summary)
 
 Figures of discrimination come from the raw score, figures of calibration and the verdicts from `llr`. Everything
-but the table by condition is of the rows with the condition `clean`. The goals are in `summary_goals`, the
+but the tables by condition is of the rows with the condition `clean`. The goals are in `summary_goals`, the
 readable text in `summary_text`, the page in `page`.
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,13 +21,25 @@ from ml.evaluation.calibrate_folds import CalibrationFigures, calibration_figure
 from ml.evaluation.calibrate_thresholds import Outcome, outcome_of
 from ml.evaluation.metrics import confusion_at, equal_error_rate, min_dcf, roc_auc
 from ml.evaluation.metrics_bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_interval, eer_of, enough_groups
-from ml.evaluation.scores import CLEAN, BoolArray, EvaluationInputError, FloatArray, ScoreTable, TextArray
+from ml.evaluation.metrics_tandem import AsvErrorRates, min_tdcf_2019, min_tdcf_2021
+from ml.evaluation.scores import (
+    CLEAN,
+    UNKNOWN,
+    BoolArray,
+    EvaluationInputError,
+    FloatArray,
+    ScoreTable,
+    TextArray,
+)
+from ml.evaluation.verdict_flips import Flips, verdict_flips
 
 SUMMARY_VERSION = 1
 """Raised when a key changes its meaning or goes; new keys may come."""
 
 MIN_CLIPS_FOR_RATE = 30
 """A language's error rate is judged from this many clips on (goal table); below, 4 % is one clip."""
+
+SEEN, UNSEEN, UNTOLD = "lineage in training", "lineage never heard", "lineage unknown"
 
 LENGTH_EDGES_S = (0.0, 1.5, 2.0, 3.0, 4.0, 8.0, 30.0)
 """Recordings are put in classes of length from one edge to the next, the last one open."""
@@ -85,6 +98,17 @@ class Summary:
     by_language: tuple[Part, ...]
     by_length: tuple[Part, ...]
     by_condition: tuple[Part, ...]
+    flips: tuple[Flips, ...]
+    """Verdicts that changed between the clean recording and each condition."""
+    by_novelty: tuple[Part, ...]
+    """Spoof of lineages that training had, that it never had, and that can't be told, each against all bona fide
+    clips; empty where it isn't known what the model was trained on."""
+    seen_lineages: tuple[str, ...]
+    unseen_lineages: tuple[str, ...]
+    min_tdcf_2019: float | None = None
+    """In tandem with a speaker verification whose scores were given; ASVspoof 2019's definition"""
+    min_tdcf_2021: float | None = None
+    """Likewise by ASVspoof 2021's"""
 
 
 def summarise(
@@ -96,8 +120,14 @@ def summarise(
     llr_origin: str,
     abstained: BoolArray | None = None,
     resamples: int = DEFAULT_RESAMPLES,
+    asv: AsvErrorRates | None = None,
+    trained_lineages: Collection[str] | None = None,
 ) -> Summary:
-    """All figures; `llr` and `abstained` have one value a row of `table`. Confidence intervals use `seed`."""
+    """All figures; `llr` and `abstained` have one value a row of `table`. Confidence intervals use `seed`.
+
+    With `asv` also the min t-DCF, with `trained_lineages` (those of the spoof clips that were trained on) also how
+    the detector does on lineages that it knew and on those that it never heard.
+    """
     if len(llr) != len(table):
         raise EvaluationInputError(f"{len(table)} rows, but {len(llr)} llrs")
     left_out = np.zeros(len(table), dtype=np.bool_) if abstained is None else abstained
@@ -115,6 +145,20 @@ def summarise(
         interval = column is table.kind
         return tuple(
             part(str(name), clean & (~table.is_spoof | (column == name)), interval=interval) for name in names
+        )
+
+    lineages = np.unique(table.lineage[clean & table.is_spoof & (table.lineage != UNKNOWN)])
+    trained = sorted(trained_lineages or ())
+
+    def by_novelty() -> tuple[Part, ...]:
+        if trained_lineages is None:
+            return ()
+        seen, unknown = np.isin(table.lineage, trained), table.lineage == UNKNOWN
+        groups = {SEEN: seen & ~unknown, UNSEEN: ~seen & ~unknown, UNTOLD: unknown}
+        return tuple(
+            part(name, clean & (~table.is_spoof | rows), interval=True)
+            for name, rows in groups.items()
+            if (clean & table.is_spoof & rows).any()
         )
 
     scored, spoof, ratio = table.score[clean], table.is_spoof[clean], llr[clean]
@@ -141,6 +185,14 @@ def summarise(
         by_condition=tuple(
             part(str(name), table.condition == name, interval=True) for name in np.unique(table.condition)
         ),
+        flips=verdict_flips(table, llr, thresholds, left_out),
+        by_novelty=by_novelty(),
+        seen_lineages=tuple(str(name) for name in lineages if trained_lineages is not None and name in trained),
+        unseen_lineages=tuple(
+            str(name) for name in lineages if trained_lineages is not None and name not in trained
+        ),
+        min_tdcf_2019=None if asv is None else min_tdcf_2019(scored, spoof, asv),
+        min_tdcf_2021=None if asv is None else min_tdcf_2021(scored, spoof, asv),
     )
 
 

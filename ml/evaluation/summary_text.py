@@ -9,11 +9,16 @@ from collections.abc import Sequence
 
 from ml.evaluation.summary import Part, Summary
 from ml.evaluation.summary_goals import JudgedGoal
+from ml.evaluation.verdict_flips import Flips
 
 PART_HEADER = (
     "", "bona fide", "spoof", "EER %", "AUC", "mean score", "spoof DEEPFAKE %", "spoof AUTHENTIC %",
     "bona fide DEEPFAKE %",
 )  # fmt: skip
+FLIP_HEADER = (
+    "", "clips", "verdict changed %", "reversed %", "bona fide to DEEPFAKE %", "spoof to AUTHENTIC %",
+)  # fmt: skip
+FLIP_TITLE = "Verdicts against the clean recording's"
 GOAL_HEADER = ("goal", "limit", "figure", "", "where")
 NOT_MEASURED = "-"
 
@@ -28,6 +33,8 @@ def summary_text(summary: Summary, goals: Sequence[JudgedGoal]) -> str:
     ]
     for title, parts in tables(summary):
         lines += ["", title, *table_lines(PART_HEADER, [part_cells(part) for part in parts])]
+    if summary.flips:
+        lines += ["", FLIP_TITLE, *table_lines(FLIP_HEADER, [flip_cells(flips) for flips in summary.flips])]
     return "\n".join(lines) + "\n"
 
 
@@ -64,19 +71,35 @@ def pooled_lines(summary: Summary) -> list[str]:
         f"{percent(outcome.wrong_among_decided)} % of them wrong; "
         f"{percent(outcome.suspicious_share)} % SUSPICIOUS"
     )
-    return [eer, decisions, calibration, verdicts]
+    lines = [eer, decisions, calibration, verdicts]
+    if summary.min_tdcf_2019 is not None and summary.min_tdcf_2021 is not None:
+        lines.append(
+            f"In tandem with the speaker verification: min t-DCF {summary.min_tdcf_2019:.4f} by the definition of "
+            f"ASVspoof 2019, {summary.min_tdcf_2021:.4f} by that of 2021"
+        )
+    if summary.by_novelty:
+        lines.append(
+            f"Lineages of spoof: {len(summary.seen_lineages)} that training had, {len(summary.unseen_lineages)} that "
+            "it never had; EER "
+            + ", ".join(
+                f"{percent(part.eer)} % on {part.spoof} clips ({part.name})" for part in summary.by_novelty
+            )
+        )
+    return lines
 
 
 def tables(summary: Summary) -> tuple[tuple[str, tuple[Part, ...]], ...]:
-    """Every table by its title, hardest system first."""
-    return (
+    """Every table by its title, hardest system first; one without rows is left out."""
+    every = (
         ("By kind (each against all bona fide)", summary.by_kind),
+        ("By whether training had the lineage (each against all bona fide)", summary.by_novelty),
         ("By condition", summary.by_condition),
         ("By language", tuple(sorted(summary.by_language, key=lambda p: -(p.bonafide + p.spoof)))),
         ("By length", summary.by_length),
         ("By lineage (each against all bona fide)", _hardest_first(summary.by_lineage)),
         ("By system (each against all bona fide)", _hardest_first(summary.by_system)),
     )
+    return tuple((title, parts) for title, parts in every if parts)
 
 
 def goal_cells(goal: JudgedGoal) -> tuple[str, ...]:
@@ -102,6 +125,12 @@ def part_cells(part: Part) -> tuple[str, ...]:
         percent(outcome.spoof_called_authentic if part.spoof else None),
         percent(outcome.bonafide_called_deepfake if part.bonafide else None),
     )
+
+
+def flip_cells(flips: Flips) -> tuple[str, ...]:
+    """In the order of FLIP_HEADER."""
+    shares = (flips.changed, flips.reversed, flips.bonafide_to_deepfake, flips.spoof_to_authentic)
+    return (flips.condition, str(flips.clips), *map(percent, shares))
 
 
 def percent(share: float | None) -> str:

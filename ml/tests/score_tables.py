@@ -50,8 +50,3 @@ def make_table(seed: int = 0, n: int = 800, repos: int = 20, scale: float = 1.0)
 def replaced(table: ScoreTable, **columns: object) -> ScoreTable:
     """A copy with other columns in some places."""
     return ScoreTable(**{f.name: columns.get(f.name, getattr(table, f.name)) for f in fields(table)})  # type: ignore[arg-type]
-
-
-def joined(*tables: ScoreTable) -> ScoreTable:
-    """The rows of all tables, in order."""
-    return ScoreTable(**{f.name: np.concatenate([getattr(t, f.name) for t in tables]) for f in fields(ScoreTable)})

@@ -19,8 +19,8 @@ from ml.evaluation.calibrate_folds import (
 )
 from ml.evaluation.calibrate_thresholds import ThresholdGoal, choose_thresholds
 from ml.evaluation.metrics_calibration import cllr
-from ml.evaluation.scores import EvaluationInputError
-from ml.tests.score_tables import joined, make_table, replaced
+from ml.evaluation.scores import EvaluationInputError, joined
+from ml.tests.score_tables import make_table, replaced
 
 TABLE = make_table()
 ALL_ROWS = np.ones(len(TABLE), dtype=bool)
@@ -157,7 +157,7 @@ def test_cross_checked_outcome_agrees_with_deciding_fold_by_fold() -> None:
 
 def test_a_second_condition_of_a_clip_stays_in_its_fold() -> None:
     noisy = replaced(TABLE, score=TABLE.score * 0.8, condition=np.full(len(TABLE), "noise"))
-    both = joined(TABLE, noisy)
+    both = joined([TABLE, noisy])
     out_of_fold = calibrate_out_of_fold(both, both.condition == "clean", seed=0)
     n = len(TABLE)
     assert np.array_equal(out_of_fold.fold[:n], out_of_fold.fold[n:])

@@ -10,20 +10,22 @@ import pytest
 
 from earwitness.policy import Thresholds
 from ml.evaluation.calibrate_folds import calibration_figures, fit_calibration
+from ml.evaluation.conditions import GOAL_CONDITIONS, ROBUSTNESS
 from ml.evaluation.metrics import equal_error_rate, min_dcf
-from ml.evaluation.scores import EvaluationInputError
+from ml.evaluation.metrics_tandem import AsvErrorRates, min_tdcf_2019, min_tdcf_2021
+from ml.evaluation.scores import EvaluationInputError, joined
 from ml.evaluation.summary import Part, Summary, summarise, to_json, write_summary
 from ml.evaluation.summary_goals import JudgedGoal, Measured, judge_goals
 from ml.evaluation.summary_text import summary_text, table_lines
-from ml.tests.score_tables import joined, make_table, replaced
+from ml.tests.score_tables import make_table, replaced
 
 CLEAN_TABLE = make_table(n=600, repos=15)
 NOISY_TABLE = replaced(
     CLEAN_TABLE,
     score=CLEAN_TABLE.score + np.random.default_rng(9).normal(size=len(CLEAN_TABLE)),
-    condition=np.full(len(CLEAN_TABLE), "noise 10 dB"),
+    condition=np.full(len(CLEAN_TABLE), "noise_10db"),
 )
-TABLE = joined(CLEAN_TABLE, NOISY_TABLE)
+TABLE = joined([CLEAN_TABLE, NOISY_TABLE])
 LLR = fit_calibration(TABLE, TABLE.condition == "clean", seed=0).out_of_fold.llr
 THRESHOLDS = Thresholds(t_low=0.2, t_high=0.9)
 
@@ -64,7 +66,7 @@ def test_harder_kinds_have_higher_error_rates() -> None:
 
 
 def test_conditions_are_kept_apart() -> None:
-    assert [part.name for part in SUMMARY.by_condition] == ["clean", "noise 10 dB"]
+    assert [part.name for part in SUMMARY.by_condition] == ["clean", "noise_10db"]
     clean, noise = SUMMARY.by_condition
     assert noise.eer == equal_error_rate(NOISY_TABLE.score, NOISY_TABLE.is_spoof)[0]
     assert clean.eer != noise.eer
@@ -111,7 +113,7 @@ def test_the_json_holds_every_key_that_readers_rely_on(tmp_path: Path) -> None:
     assert list(content) == [
         "summary_version", "llr_origin", "thresholds", "pooled", "min_dcf", "at_eer", "at_zero_llr",
         "raw_calibration", "calibration", "by_kind", "by_lineage", "by_system", "by_language", "by_length",
-        "by_condition",
+        "by_condition", "flips", "by_novelty", "seen_lineages", "unseen_lineages", "min_tdcf_2019", "min_tdcf_2021",
     ]  # fmt: skip
     assert list(content["pooled"]) == [
         "name", "bonafide", "spoof", "eer", "eer_interval", "auc", "mean_score", "outcome",
@@ -133,14 +135,54 @@ def test_a_table_without_clean_rows_or_with_too_few_llrs_is_refused() -> None:
         summarise(TABLE, LLR[:-1], THRESHOLDS, seed=0, llr_origin="")
 
 
+def test_seen_and_unseen_lineages_are_listed_and_each_has_its_error_rate() -> None:
+    lineage = np.where(TABLE.lineage == "lineage-2-0", "unknown", TABLE.lineage)
+    trained = {"lineage-0-0", "lineage-1-1", "elsewhere"}
+    found = summarise(
+        replaced(TABLE, lineage=lineage),
+        LLR,
+        THRESHOLDS,
+        seed=0,
+        llr_origin="",
+        resamples=10,
+        trained_lineages=trained,
+    )
+    assert found.seen_lineages == ("lineage-0-0", "lineage-1-1")
+    assert len(found.unseen_lineages) == len(np.unique(CLEAN_TABLE.lineage[CLEAN_TABLE.is_spoof])) - 3
+    assert [part.name for part in found.by_novelty] == [
+        "lineage in training",
+        "lineage never heard",
+        "lineage unknown",
+    ]
+    rows = ~CLEAN_TABLE.is_spoof | np.isin(CLEAN_TABLE.lineage, sorted(trained))
+    assert found.by_novelty[0].eer == equal_error_rate(CLEAN_TABLE.score[rows], CLEAN_TABLE.is_spoof[rows])[0]
+    assert sum(part.spoof for part in found.by_novelty) == 360
+    assert "2 that training had" in summary_text(found, ())
+
+
+def test_without_knowledge_of_the_training_nothing_is_called_seen_or_unseen() -> None:
+    assert (SUMMARY.by_novelty, SUMMARY.seen_lineages, SUMMARY.unseen_lineages) == ((), (), ())
+    assert "training had" not in summary_text(SUMMARY, ())
+
+
+def test_the_tandem_cost_is_there_where_verification_rates_are_given() -> None:
+    asv = AsvErrorRates(0.02, 0.02, 0.6)
+    found = summary_of(asv=asv)
+    assert found.min_tdcf_2019 == min_tdcf_2019(CLEAN_TABLE.score, CLEAN_TABLE.is_spoof, asv)
+    assert found.min_tdcf_2021 == min_tdcf_2021(CLEAN_TABLE.score, CLEAN_TABLE.is_spoof, asv)
+    assert f"min t-DCF {found.min_tdcf_2019:.4f}" in summary_text(found, ())
+    assert SUMMARY.min_tdcf_2019 is None
+    assert "t-DCF" not in summary_text(SUMMARY, ())
+
+
 GOALS = {goal.key: goal for goal in judge_goals(SUMMARY)}
 
 
 def test_every_goal_carries_the_figure_of_its_part() -> None:
     assert GOALS["eer_pooled"].figure == SUMMARY.pooled.eer
     assert GOALS["eer_vocoder"].figure == named(SUMMARY.by_kind, "vocoder").eer
-    assert GOALS["eer_worst_condition"].figure == named(SUMMARY.by_condition, "noise 10 dB").eer
-    assert GOALS["eer_worst_condition"].note == "noise 10 dB"
+    assert GOALS["eer_worst_condition"].figure == named(SUMMARY.by_condition, "noise_10db").eer
+    assert GOALS["eer_worst_condition"].note == "noise_10db, of 1 of 8 conditions"
     assert GOALS["decided"].figure == SUMMARY.pooled.outcome.decided_share
     assert GOALS["cllr_cal"].figure == SUMMARY.calibration.cllr_cal
 
@@ -162,6 +204,22 @@ def test_a_figure_that_was_not_measured_is_neither_met_nor_missed() -> None:
     assert [measured[key].met for key in ("model_bytes", "cost_over_vad", "segment_eer")] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("measured", "worst_eer", "met"),
+    [(8, 0.16, True), (8, 0.17, False), (7, 0.16, None), (7, 0.17, False), (0, None, None)],
+)
+def test_the_worst_condition_is_met_only_where_all_were_measured(
+    measured: int, worst_eer: float | None, met: bool | None
+) -> None:
+    parts = [replace(SUMMARY.pooled, name=name, eer=0.1) for name in ("clean", *GOAL_CONDITIONS[:measured])]
+    if measured:
+        parts[-1] = replace(parts[-1], eer=worst_eer)
+    others = [replace(SUMMARY.pooled, name=name, eer=0.5) for name in (*ROBUSTNESS, "amr_4.75k+mp3_16k")]
+    goals = {goal.key: goal for goal in judge_goals(replace(SUMMARY, by_condition=(*parts, *others)))}
+    judged = goals["eer_worst_condition"]
+    assert (judged.figure, judged.met) == (worst_eer, met)
+
+
 def test_the_worst_language_is_taken_among_those_with_enough_clips() -> None:
     def language(name: str, bonafide: int, rate: float) -> Part:
         outcome = replace(SUMMARY.pooled.outcome, bonafide_called_deepfake=rate)
@@ -177,7 +235,7 @@ def test_the_text_shows_every_goal_and_every_table() -> None:
     text = summary_text(SUMMARY, judge_goals(SUMMARY))
     for goal in GOALS.values():
         assert goal.what in text
-    for word in ("NOT MET", "not measured", "noise 10 dB", "vocoder", "By length", "SUSPICIOUS", "out of fold"):
+    for word in ("NOT MET", "not measured", "noise_10db", "vocoder", "By length", "SUSPICIOUS", "out of fold"):
         assert word in text
     assert text.endswith("\n")
 
