@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.explain import Finding, clock, explain, percent
+from earwitness.explain import Finding, clock, percent
+from earwitness.explain import explain as explanations
 from earwitness.finding import Abstention, Stretch, Verdict
 from earwitness.policy import Thresholds, decide
 from earwitness.suitability import Measurements
@@ -20,6 +21,10 @@ MEASURED = Measurements(
     bandwidth_hz=7_600.0,
     clipped_share=0.0,
 )
+
+
+def explain(case: Finding, measured: Measurements | None, thresholds: Thresholds) -> tuple[str, ...]:
+    return tuple(explanation.text for explanation in explanations(case, measured, thresholds))
 
 
 def finding(

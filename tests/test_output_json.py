@@ -10,6 +10,7 @@ from earwitness.grounds import (
     DeletionEvidence,
     Direction,
     Explanation,
+    FrameCurve,
     Grounds,
     Severity,
     Signal,
@@ -44,7 +45,7 @@ def test_unknown_words_are_refused(tmp_path: Path) -> None:
 
 
 def test_grounds_survive_the_way_through_json() -> None:
-    usual = UsualRange(low=1.0, median=2.5, high=5.0, percentile=3.0, count=900)
+    usual = UsualRange(low=1.0, median=2.5, high=5.0, percentile=3.0, percent_above=96.5, count=900)
     grounds = Grounds(
         signals=(
             Signal("pitch_sd_semitones", "Pitch variability", 0.8, "semitones", "a paper", usual, usual, "wide"),
@@ -55,6 +56,7 @@ def test_grounds_survive_the_way_through_json() -> None:
         ),
         stretches=(SuspiciousStretch(3.2, 4.8, 0.9, 2.2, 4.0),),
         deletions=(DeletionEvidence(3.2, 4.8, 1.9, None, 0.87, None, 2.0, None),),
+        frames=FrameCurve(0.16, (None, 0.5, -1.25)),
         usual_ranges_version="1",
     )
     assert grounds_from_dict(json.loads(json.dumps(grounds_as_dict(grounds), allow_nan=False))) == grounds

@@ -105,7 +105,7 @@ def _advance(bar: "tqdm[None]", done: float) -> None:
 def _scan(parsed: argparse.Namespace) -> int:
     spec = _detector(parsed).spec  # refuses a broken model before a thousand rows say so
     recordings = find_recordings(Path(name) for name in parsed.paths)
-    options = ExamineOptions(prior=parsed.prior)
+    options = ExamineOptions(prior=parsed.prior, grounds=False)  # a table has no room for them
     with tqdm(total=len(recordings), unit="file", disable=None, file=sys.stderr) as bar:
         summary = scan(
             recordings,

@@ -1,21 +1,44 @@
-"""A finding in plain sentences with figures, from templates: the same finding gives the same sentences.
+"""Which sentences a finding gets: rules from verdict, signals, stretches and experiments to codes with figures.
 
-    explain(finding, measured, thresholds)
-    # ("Little evidence of synthesis: ... 3.1 % ...", "Measured: 3.4 s of speech in 4.0 s, ...")
+    explanations = explain(finding, measured, thresholds)
+    [explanation.text for explanation in explanations]
+    # ["Little evidence of synthesis: ... 3.1 % ...", "Measured: 3.4 s of speech in 4.0 s, ..."]
 
-A sentence never contradicts the verdict, and no sentence says that a recording is authentic: a low probability is
-little evidence of synthesis, and no more.
+The rules that hold whatever was measured (docs/adr/0014):
+- The first sentence states the verdict, and no other does.
+- No sentence speaks for synthesis beside AUTHENTIC or an abstention, and none for bona fide speech beside DEEPFAKE.
+- A signal speaks for synthesis only where its value is rare among human recordings of like bandwidth, and clearly
+  less rare among synthetic ones.
+- What is unusual is not hidden beside AUTHENTIC: it is named as outweighed.
+- No sentence says that a recording is authentic: a low probability is little evidence of synthesis, and no more.
+
+The words are in `earwitness.explain_catalogue`.
 """
 
-import math
 from dataclasses import dataclass
 
+from earwitness.explain_catalogue import Code, clock, percent, sentence
 from earwitness.finding import Abstention, Stretch, Verdict
+from earwitness.grounds import DeletionEvidence, Explanation, Signal, SuspiciousStretch
 from earwitness.policy import Thresholds
+from earwitness.signals.codec import MANY_HOLES
+from earwitness.signals.usual import whole_percent
 from earwitness.suitability import Measurements
+
+__all__ = ["Finding", "clock", "explain", "percent"]
 
 TELEPHONE_BAND_HZ = 4_200.0  # the end of an 8 kHz recording's band, and the width of its filter's edge
 CLIPPED_NOTABLY = 0.001  # one sample in a thousand: audible as distortion
+RARE_PERCENT = 5.0  # of the human recordings; one signal in twenty lies there by chance
+RATHER_SYNTHETIC = 1.5  # times as many synthetic recordings as human ones lie as far out
+NEVER_QUITE_NONE = (
+    1.0  # per cent, added to both sides of that ratio: a table does not show what lies beyond its ends
+)
+AGREEING_FRAMES = 0.7  # below, the recording may be partly synthetic
+NOTABLE_DIGITAL_SILENCE = 0.02  # half a second in a clip of half a minute
+LISTED_STRETCHES = 3  # a sentence is no table
+WHOLE_SHARE = 0.8  # of the recording: that is no stretch of it any more
+LLR_DECIMALS = 1  # as printed: a smaller change is none
 
 REASONS = {
     Abstention.NO_AUDIO_TRACK: "the file holds no audio track",
@@ -25,6 +48,20 @@ REASONS = {
     Abstention.BAND_TOO_NARROW: "its frequency band is too narrow",
     Abstention.OUT_OF_DISTRIBUTION: "it is unlike everything that the detector was trained on",
 }
+
+UNUSUALLY_LOW = (
+    ("pitch_sd_semitones", Code.PITCH_CONSISTENT),
+    ("spectral_flux", Code.SPECTRUM_SMOOTH),
+    ("energy_sd_db", Code.ENERGY_UNIFORM),
+    ("breath_share", Code.PAUSES_EMPTY),
+    ("noise_spread_db", Code.NOISE_STEADY),
+    ("group_delay_spread_ms", Code.PHASE_NARROW),
+    ("high_band_db", Code.HIGH_BAND_WEAK),
+)
+UNUSUALLY_HIGH = (
+    ("group_delay_spread_ms", Code.PHASE_WIDE),
+    ("high_band_db", Code.HIGH_BAND_STRONG),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,71 +73,128 @@ class Finding:
     abstentions: tuple[Abstention, ...]
     most_suspicious: Stretch | None
     window_count: int
+    signals: tuple[Signal, ...] = ()
+    stretches: tuple[SuspiciousStretch, ...] = ()
+    deletions: tuple[DeletionEvidence, ...] = ()
+    codec: str | None = None
+    """FFmpeg's name."""
 
 
-def explain(finding: Finding, measured: Measurements | None, thresholds: Thresholds) -> tuple[str, ...]:
-    """Sentences in order of importance: the verdict, where the evidence lies, what was measured, reservations."""
-    sentences = [_verdict(finding, thresholds)]
-    if finding.p_fake is not None and finding.most_suspicious is not None and finding.window_count > 1:
-        sentences.append(_stretch(finding.verdict, finding.most_suspicious, thresholds))
+def explain(finding: Finding, measured: Measurements | None, thresholds: Thresholds) -> tuple[Explanation, ...]:
+    """Sentences in order of importance: verdict, where the evidence lies, what speaks for it, figures, reservations."""
+    found = [_verdict(finding, thresholds)]
+    if finding.p_fake is not None:
+        found += _places(finding, thresholds, None if measured is None else measured.duration_s)
+        found += [_deletion(deletion) for deletion in finding.deletions]
+        found += _signals(finding)
     if measured is not None:
-        sentences.append(_measured(measured))
-        sentences.extend(_reservations(measured))
-    return tuple(sentences)
+        found.append(sentence(Code.MEASURED, parts=_figures(measured)))
+        found += _reservations(finding, measured)
+    return tuple(found)
 
 
-def percent(probability: float) -> str:
-    """A probability in per cent with one decimal, rounded towards 50 %, so that no claim grows by rounding.
-
-    Never 0 or 100 %: `under 0.1 %` and `over 99.9 %` stand for the ends.
-    """
-    thousandths = probability * 1000.0
-    if probability < 0.5:
-        rounded = math.ceil(thousandths - 1e-9)
-        return f"{rounded / 10:.1f} %" if thousandths >= 1.0 else "under 0.1 %"
-    rounded = math.floor(thousandths + 1e-9)
-    return f"{rounded / 10:.1f} %" if thousandths <= 999.0 else "over 99.9 %"
-
-
-def clock(time_s: float) -> str:
-    """`3.5 s` below a minute, `1:02:03.5` style beyond."""
-    if time_s < 60:
-        return f"{time_s:.1f} s"
-    tenths = round(time_s * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
-
-
-def _verdict(finding: Finding, thresholds: Thresholds) -> str:
+def _verdict(finding: Finding, thresholds: Thresholds) -> Explanation:
     if finding.p_fake is None:
         reasons = ", and ".join(REASONS[reason] for reason in finding.abstentions)
-        return f"This recording can't be judged: {reasons}. That speaks neither for nor against synthesis."
-    figure = f"the probability that a machine made the speech is {percent(finding.p_fake)}"
-    low, high = percent(thresholds.t_low), percent(thresholds.t_high)
+        return sentence(Code.NOT_JUDGED, reasons=reasons)
+    low, high = thresholds.t_low, thresholds.t_high
     match finding.verdict:
         case Verdict.DEEPFAKE:
-            return f"Strong evidence of synthesis: {figure}, at or above the threshold of {high}."
+            return sentence(Code.VERDICT_DEEPFAKE, p_fake=finding.p_fake, t_high=high)
         case Verdict.AUTHENTIC:
-            return (
-                f"Little evidence of synthesis: {figure}, at or below the threshold of {low}. "
-                "This is no proof of authenticity."
-            )
+            return sentence(Code.VERDICT_AUTHENTIC, p_fake=finding.p_fake, t_low=low)
         case Verdict.SUSPICIOUS:
-            return f"The evidence is inconclusive: {figure}, between the thresholds of {low} and {high}."
+            return sentence(Code.VERDICT_SUSPICIOUS, p_fake=finding.p_fake, t_low=low, t_high=high)
 
 
-def _stretch(verdict: Verdict, stretch: Stretch, thresholds: Thresholds) -> str:
-    where = f"from {clock(stretch.start_s)} to {clock(stretch.end_s)}"
-    figure = percent(stretch.p_fake)
+def _places(finding: Finding, thresholds: Thresholds, duration_s: float | None) -> list[Explanation]:
+    """Where to listen: the window with the highest probability, and the stretches that frames were merged into."""
+    found = []
+    if finding.most_suspicious is not None and finding.window_count > 1:
+        found.append(_window(finding.verdict, finding.most_suspicious, thresholds))
+    total_s = sum(stretch.end_s - stretch.start_s for stretch in finding.stretches)
+    if not finding.stretches:
+        return found
+    if duration_s is not None and total_s >= WHOLE_SHARE * duration_s:
+        return [*found, sentence(Code.SPREAD_OUT)] if finding.verdict is Verdict.DEEPFAKE else found
+    code = Code.STRETCHES_TO_HEAR if finding.verdict is Verdict.AUTHENTIC else Code.STRETCHES_POINT
+    return [*found, sentence(code, total_s=total_s, where=_where(finding.stretches))]
+
+
+def _window(verdict: Verdict, stretch: Stretch, thresholds: Thresholds) -> Explanation:
     if verdict is Verdict.DEEPFAKE:
-        return f"The strongest evidence lies {where}, where the probability is {figure}."
-    if stretch.p_fake > thresholds.t_low:
-        return f"The stretch {where} stands out with {figure}: listen to it."
-    return f"The most suspicious stretch, {where}, reaches no more than {figure}."
+        code = Code.STRETCH_STRONGEST
+    else:
+        code = Code.STRETCH_STANDS_OUT if stretch.p_fake > thresholds.t_low else Code.STRETCH_HARMLESS
+    return sentence(code, start_s=stretch.start_s, end_s=stretch.end_s, p_fake=stretch.p_fake)
 
 
-def _measured(measured: Measurements) -> str:
+def _where(stretches: tuple[SuspiciousStretch, ...]) -> str:
+    longest = sorted(stretches, key=lambda stretch: (stretch.start_s - stretch.end_s, stretch.start_s))
+    shown = sorted(longest[:LISTED_STRETCHES], key=lambda stretch: stretch.start_s)
+    text = ", ".join(f"{clock(stretch.start_s)} to {clock(stretch.end_s)}" for stretch in shown)
+    shorter = len(stretches) - len(shown)
+    return f"{text} and {shorter} shorter" if shorter else text
+
+
+def _deletion(deletion: DeletionEvidence) -> Explanation:
+    where = {"start_s": deletion.start_s, "end_s": deletion.end_s}
+    if deletion.llr_without is None:
+        return sentence(Code.DELETION_LEAVES_NOTHING, **where)
+    with_it, without = round(deletion.llr_with, LLR_DECIMALS), round(deletion.llr_without, LLR_DECIMALS)
+    if with_it == without:
+        code = Code.DELETION_STAYS
+    else:
+        code = Code.DELETION_FALLS if without < with_it else Code.DELETION_RISES
+    return sentence(code, **where, llr_with=deletion.llr_with, llr_without=deletion.llr_without)
+
+
+def _signals(finding: Finding) -> list[Explanation]:
+    """What is unusual, said in the way that the verdict allows; nothing where nothing could be compared."""
+    by_name = {signal.name: signal for signal in finding.signals}
+    watched = [by_name[name] for name, _ in (*UNUSUALLY_LOW, *UNUSUALLY_HIGH) if name in by_name]
+    if not any(signal.human is not None for signal in watched):
+        return []
+    unusual = [
+        (code, by_name[name], True) for name, code in UNUSUALLY_LOW if name in by_name and _low(by_name[name])
+    ]
+    unusual += [
+        (code, by_name[name], False) for name, code in UNUSUALLY_HIGH if name in by_name and _high(by_name[name])
+    ]
+    if not unusual:
+        return [sentence(Code.SCORE_ALONE if finding.verdict is Verdict.DEEPFAKE else Code.UNREMARKABLE)]
+    if finding.verdict is Verdict.AUTHENTIC:
+        names = ", ".join(signal.title.lower() for _, signal, _ in unusual)
+        return [sentence(Code.UNUSUAL_BUT_OUTWEIGHED, names=names)]
+    return [_unusual(code, signal, low) for code, signal, low in unusual]
+
+
+def _unusual(code: Code, signal: Signal, low: bool) -> Explanation:
+    assert signal.value is not None and signal.human is not None
+    beaten = signal.human.percent_above if low else signal.human.percentile
+    return sentence(code, value=signal.value, percent=whole_percent(beaten))
+
+
+def _low(signal: Signal) -> bool:
+    human, synthetic = signal.human, signal.synthetic
+    if human is None or synthetic is None or human.percent_above < 100.0 - RARE_PERCENT:
+        return False
+    return _rather_synthetic(human.percentile, synthetic.percentile)
+
+
+def _high(signal: Signal) -> bool:
+    human, synthetic = signal.human, signal.synthetic
+    if human is None or synthetic is None or human.percentile < 100.0 - RARE_PERCENT:
+        return False
+    return _rather_synthetic(human.percent_above, synthetic.percent_above)
+
+
+def _rather_synthetic(human_percent: float, synthetic_percent: float) -> bool:
+    """Whether clearly more of the synthetic recordings lie as far out as this one."""
+    return synthetic_percent + NEVER_QUITE_NONE >= RATHER_SYNTHETIC * (human_percent + NEVER_QUITE_NONE)
+
+
+def _figures(measured: Measurements) -> str:
     parts = [f"{measured.speech_s:.1f} s of speech in {clock(measured.duration_s)}"]
     if measured.level_dbfs is not None:
         parts.append(f"at {measured.level_dbfs:.0f} dBFS")
@@ -108,16 +202,27 @@ def _measured(measured: Measurements) -> str:
         parts.append(f"{measured.snr_db:.0f} dB above the noise")
     if measured.bandwidth_hz is not None:
         parts.append(f"reaching up to {measured.bandwidth_hz / 1000:.1f} kHz")
-    return f"Measured: {', '.join(parts)}."
+    return ", ".join(parts)
 
 
-def _reservations(measured: Measurements) -> list[str]:
+def _reservations(finding: Finding, measured: Measurements) -> list[Explanation]:
+    values = {signal.name: signal.value for signal in finding.signals}
+    holes, generations, edge_hz = (
+        values.get(name) for name in ("spectral_holes_share", "generations", "cutoff_hz")
+    )
+    agreement, silence = values.get("frame_agreement_share"), values.get("digital_silence_share")
     found = []
+    if holes is not None and holes >= MANY_HOLES:
+        found.append(sentence(Code.COMPRESSION, share=holes))
+    if generations is not None and generations > 1.0 and edge_hz is not None and values.get("unused_band_hz"):
+        codec = finding.codec or "an unnamed codec"
+        found.append(sentence(Code.EARLIER_GENERATION, codec=codec, edge_khz=edge_hz / 1000))
     if measured.bandwidth_hz is not None and measured.bandwidth_hz <= TELEPHONE_BAND_HZ:
-        found.append(
-            f"The sound ends at {measured.bandwidth_hz / 1000:.1f} kHz, as on a telephone: traces of synthesis "
-            "above are gone, which reduces certainty."
-        )
+        found.append(sentence(Code.TELEPHONE_BAND, bandwidth_khz=measured.bandwidth_hz / 1000))
     if measured.clipped_share >= CLIPPED_NOTABLY:
-        found.append(f"{percent(measured.clipped_share)} of the samples are clipped, which reduces certainty.")
+        found.append(sentence(Code.CLIPPED, share=measured.clipped_share))
+    if finding.p_fake is not None and agreement is not None and agreement < AGREEING_FRAMES:
+        found.append(sentence(Code.FRAMES_DISAGREE, share=agreement))
+    if silence is not None and silence >= NOTABLE_DIGITAL_SILENCE:
+        found.append(sentence(Code.DIGITAL_SILENCE, share=silence))
     return found

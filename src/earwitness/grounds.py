@@ -46,6 +46,8 @@ class UsualRange:
     """95th percentile."""
     percentile: float
     """Part of these recordings that measured less than the value, 0 to 100."""
+    percent_above: float
+    """Part that measured more; less than `100 - percentile` where many measured the same."""
     count: int
     """Recordings behind these figures."""
 
@@ -98,6 +100,16 @@ class SuspiciousStretch:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameCurve:
+    """The calibrated scores of all frames, for drawing."""
+
+    hop_s: float
+    """0.16, and more where a long recording was thinned out: a point is then the highest of its frames."""
+    llr: tuple[float | None, ...]
+    """From the beginning of the recording on; None where nobody speaks."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeletionEvidence:
     """The recording scored again without one stretch of it: computed, not guessed."""
 
@@ -123,5 +135,7 @@ class Grounds:
     """In the order of time; the strongest ones where there are more than `timeline.MAX_STRETCHES`."""
     deletions: tuple[DeletionEvidence, ...] = ()
     """For the strongest stretches, strongest first."""
+    frames: FrameCurve | None = None
+    """None: nothing was scored."""
     usual_ranges_version: str | None = None
     """Which table of usual values the signals were compared with; None: none was there."""

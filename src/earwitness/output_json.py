@@ -12,6 +12,7 @@ from earwitness.grounds import (
     DeletionEvidence,
     Direction,
     Explanation,
+    FrameCurve,
     Grounds,
     Severity,
     Signal,
@@ -54,6 +55,8 @@ def grounds_as_dict(grounds: Grounds) -> dict[str, Any]:
     plain = asdict(grounds)
     for name in ("signals", "explanations", "stretches", "deletions"):
         plain[name] = list(plain[name])
+    if plain["frames"] is not None:
+        plain["frames"]["llr"] = list(plain["frames"]["llr"])
     for sentence in plain["explanations"]:
         sentence["severity"] = sentence["severity"].value
         sentence["direction"] = sentence["direction"].value
@@ -81,8 +84,13 @@ def grounds_from_dict(raw: dict[str, Any]) -> Grounds:
             ),
             "stretches": tuple(SuspiciousStretch(**stretch) for stretch in raw["stretches"]),
             "deletions": tuple(DeletionEvidence(**deletion) for deletion in raw["deletions"]),
+            "frames": None if raw["frames"] is None else _curve(raw["frames"]),
         }
     )
+
+
+def _curve(raw: dict[str, Any]) -> FrameCurve:
+    return FrameCurve(**{**raw, "llr": tuple(raw["llr"])})
 
 
 def _usual(raw: dict[str, Any] | None) -> UsualRange | None:

@@ -2,28 +2,35 @@
 
     output = examine(Path("clip.mp3"), load_scorer(default_model_path()))
 
-media -> suitability and voice (on the sound as it is) -> windows -> canonical -> scorer -> calibration -> tally ->
-policy -> explain. One pass over the recording in constant memory: per window only its scores are kept.
+media -> suitability and voice, and signals (on the sound as it is) -> windows -> canonical -> scorer -> calibration ->
+tally and timeline -> policy -> deletion -> explain. One pass over the recording in constant memory: per window only
+its scores are kept. Where suspicious stretches were found, a second pass scores the recording without them.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from earwitness.calibration import DEFAULT_PRIOR, posterior
 from earwitness.canonical import canonicalise
+from earwitness.deletion import deletable, deletions
 from earwitness.detector import DetectorOutput
 from earwitness.explain import Finding, explain
 from earwitness.finding import Abstention, WindowScore
+from earwitness.grounds import DeletionEvidence, Explanation, Grounds, Signal, SuspiciousStretch
 from earwitness.media import MediaLimits, MediaStream, open_media
 from earwitness.policy import confidence, decide
 from earwitness.scorer import Scorer
+from earwitness.signals import Listener
+from earwitness.signals.meter import Context
+from earwitness.signals.usual import UsualRanges, load_usual_ranges
 from earwitness.suitability import Measurements, SuitabilityMeter, abstentions
 from earwitness.tally import Tally
+from earwitness.timeline import Timeline, TimelineFound
 from earwitness.waveform import Samples, sample_count
 from earwitness.windows import Window, iter_windows
 
@@ -38,6 +45,10 @@ class ExamineOptions:
     limits: MediaLimits = field(default_factory=MediaLimits)
     prior: float = DEFAULT_PRIOR
     batch_windows: int = BATCH_WINDOWS
+    grounds: bool = True
+    """Whether to measure signals, find stretches and score without them; a scan of thousands wants scores alone."""
+    usual_ranges: UsualRanges | None = field(default_factory=load_usual_ranges)
+    """What the signals are compared with."""
 
 
 def examine(
@@ -66,7 +77,7 @@ def examine(
             examination.score(batch)
         if progress is not None:
             progress(media.decoded_s)
-        return examination.conclude(media)
+        return examination.conclude(media, path)
 
 
 class _Examination:
@@ -77,6 +88,8 @@ class _Examination:
         self._scorer = scorer
         self._meter = SuitabilityMeter()
         self._tally = Tally()
+        self._listener = Listener() if options.grounds else None
+        self._timeline = Timeline(scorer.spec.calibration, scorer.spec.thresholds, options.prior)
         self._watch = _Stopwatch()
 
     def heard(self, media: MediaStream) -> Iterator[Samples]:
@@ -88,10 +101,16 @@ class _Examination:
             if block is None:
                 break
             with self._watch.step("listen"):
-                self._meter.push(block)
+                spoken = self._meter.push(block)
+            if self._listener is not None:
+                with self._watch.step("signals"):
+                    self._listener.push(block, spoken)
             yield block
         with self._watch.step("listen"):
-            self._meter.finish()
+            spoken = self._meter.finish()
+        if self._listener is not None:
+            with self._watch.step("signals"):
+                self._listener.finish(spoken)
 
     def score(self, batch: list[Window]) -> None:
         """Score windows of one length and add them to the tally."""
@@ -99,7 +118,12 @@ class _Examination:
             views = np.stack([canonicalise(window.samples).samples for window in batch])
         with self._watch.step("network"):
             scores = self._scorer.score(views)
-        for window, raw, embedding in zip(batch, scores.score, scores.embedding, strict=True):
+        for window, raw, frames, embedding in zip(
+            batch, scores.score, scores.frame_scores, scores.embedding, strict=True
+        ):
+            if self.options.grounds:
+                hop_s = self._scorer.spec.frame_hop_s
+                self._timeline.add(window.start_s, float(raw), frames, hop_s, self._meter.speech_share)
             llr = self._scorer.spec.calibration.llr(float(raw))
             self._tally.add(
                 WindowScore(
@@ -113,7 +137,7 @@ class _Examination:
                 embedding,
             )
 
-    def conclude(self, media: MediaStream) -> DetectorOutput:
+    def conclude(self, media: MediaStream, path: Path) -> DetectorOutput:
         spec, tally = self._scorer.spec, self._tally
         measured = self._meter.measurements() if media.info.codec is not None else None
         embedding = tally.embedding()
@@ -124,12 +148,18 @@ class _Examination:
         p_fake = None if llr is None else posterior(llr, self.options.prior)
         stretch = None if p_fake is None else tally.most_suspicious()
         verdict = decide(p_fake, spec.thresholds, reasons)
-        finding = Finding(verdict, p_fake, reasons, stretch, len(tally.windows))
+        finding = Finding(verdict, p_fake, reasons, stretch, len(tally.windows), codec=media.info.codec)
+        timeline = self._timeline.finish(media.decoded_s, self._meter.speech_share)
+        if self._listener is not None and measured is not None:
+            context = Context(media.info, measured, ood_distance, timeline.agreement_share)
+            finding = self._ground(finding, self._listener.signals(context), timeline, path)
+        sentences = explain(finding, measured, spec.thresholds)
+        flat = {} if measured is None else {**asdict(measured), "ood_distance": ood_distance}
         return DetectorOutput(
             verdict=verdict,
             confidence=confidence(p_fake),
-            explanations=explain(finding, measured, spec.thresholds),
-            signals={} if measured is None else {**asdict(measured), "ood_distance": ood_distance},
+            explanations=tuple(sentence.text for sentence in sentences),
+            signals={**flat, **{signal.name: signal.value for signal in finding.signals}},
             model_version=spec.model_version,
             p_fake=p_fake,
             llr=llr,
@@ -141,6 +171,44 @@ class _Examination:
             duration_s=None if measured is None else measured.duration_s,
             warnings=media.warnings,
             timings_ms=self._watch.timings_ms(),
+            grounds=self._grounds(finding, sentences, timeline) if self.options.grounds else None,
+        )
+
+    def _ground(
+        self, finding: Finding, signals: tuple[Signal, ...], timeline: TimelineFound, path: Path
+    ) -> Finding:
+        """The finding with its signals beside what is usual, its stretches and the experiments without them."""
+        ranges = self.options.usual_ranges
+        if ranges is not None:
+            bandwidth_hz = next(signal.value for signal in signals if signal.name == "bandwidth_hz")
+            signals = ranges.beside(signals, bandwidth_hz, self._scorer.spec.graph_sha256)
+        stretches = () if finding.p_fake is None else timeline.stretches
+        return replace(finding, signals=signals, stretches=stretches, deletions=self._without(stretches, path))
+
+    def _without(self, stretches: tuple[SuspiciousStretch, ...], path: Path) -> tuple[DeletionEvidence, ...]:
+        """The second pass, where there is anything to leave out."""
+        worth = deletable(stretches)
+        if not worth:
+            return ()
+        with self._watch.step("deletion"), open_media(path, self.options.limits) as media:
+            return deletions(
+                media,
+                worth,
+                self._tally.windows,
+                scorer=self._scorer,
+                prior=self.options.prior,
+                speech_share=self._meter.speech_share,
+            )
+
+    def _grounds(self, finding: Finding, sentences: tuple[Explanation, ...], timeline: TimelineFound) -> Grounds:
+        ranges = self.options.usual_ranges
+        return Grounds(
+            signals=finding.signals,
+            explanations=sentences,
+            stretches=finding.stretches,
+            deletions=finding.deletions,
+            frames=None if finding.p_fake is None else timeline.curve,
+            usual_ranges_version=None if ranges is None else ranges.version,
         )
 
     def _reasons(self, measured: Measurements | None, ood_distance: float | None) -> tuple[Abstention, ...]:

@@ -65,22 +65,25 @@ class SuitabilityMeter:
         self._speech_spectrum: NDArray[np.float64] = np.zeros(CHUNK_SAMPLES // 2 + 1)
         self._taper = np.hanning(CHUNK_SAMPLES)
 
-    def push(self, block: Samples) -> None:
-        """Take the next block, of any length."""
+    def push(self, block: Samples) -> NDArray[np.bool_]:
+        """Take the next block, of any length; tells for each chunk that is complete with it whether it is speech."""
         self._samples += block.size
         self._clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED_AT))
         held = np.concatenate((self._rest, block))
         whole = held.size - held.size % CHUNK_SAMPLES
         chunks = held[:whole].reshape(-1, CHUNK_SAMPLES)
-        self._measure(chunks, np.square(chunks, dtype=np.float64).mean(axis=1))
+        spoken = self._measure(chunks, np.square(chunks, dtype=np.float64).mean(axis=1))
         self._rest = held[whole:]
+        return spoken
 
-    def finish(self) -> None:
-        """Measure what is left of a chunk at the end."""
-        if self._rest.size:
-            padded = np.pad(self._rest, (0, CHUNK_SAMPLES - self._rest.size))
-            self._measure(padded[np.newaxis], np.array([np.square(self._rest, dtype=np.float64).mean()]))
-            self._rest = self._rest[:0]
+    def finish(self) -> NDArray[np.bool_]:
+        """Measure what is left of a chunk at the end, and tell whether it is speech."""
+        if self._rest.size == 0:
+            return np.zeros(0, dtype=np.bool_)
+        padded = np.pad(self._rest, (0, CHUNK_SAMPLES - self._rest.size))
+        spoken = self._measure(padded[np.newaxis], np.array([np.square(self._rest, dtype=np.float64).mean()]))
+        self._rest = self._rest[:0]
+        return spoken
 
     def speech_share(self, start_s: float, end_s: float) -> float:
         """Part of the time between two moments that is speech, 0 to 1, as far as was pushed."""
@@ -100,14 +103,15 @@ class SuitabilityMeter:
             clipped_share=self._clipped / self._samples if self._samples else 0.0,
         )
 
-    def _measure(self, chunks: NDArray[np.float32], powers: NDArray[np.float64]) -> None:
+    def _measure(self, chunks: NDArray[np.float32], powers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """`chunks` has the shape (count, CHUNK_SAMPLES); `powers` are the mean squares of their sound."""
-        spoken = np.array([self._voice.listen(chunk) >= SPEECH_PROBABILITY for chunk in chunks], dtype=bool)
+        spoken = np.array([self._voice.listen(chunk) >= SPEECH_PROBABILITY for chunk in chunks], dtype=np.bool_)
         self._spoken.extend(spoken.tobytes())
         self._speech_levels.add(powers[spoken])
         self._pause_levels.add(powers[~spoken])
         self._speech_power += float(powers[spoken].sum())
         self._speech_spectrum += (np.abs(np.fft.rfft(chunks[spoken] * self._taper)) ** 2).sum(axis=0)
+        return spoken
 
     def _speech_level_dbfs(self) -> float | None:
         if self._speech_levels.count == 0 or self._speech_power <= 0.0:
