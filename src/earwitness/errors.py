@@ -13,7 +13,8 @@
        |- OutputError             a result could not be written
        |- RunTimeoutError         a run exceeded its time limit and was killed
        |- WorkerCrashError        the worker process died (memory, decoder crash)
-       `- ActionPolicyError       the file of recommended actions can't be used
+       |- ActionPolicyError       the file of recommended actions can't be used
+       `- ReportError             a report can't be set: fonts or typesetter are missing, or refuse it
 
 A recording that is readable but can't be judged (silent, no speech, a video without sound) is no error: it is
 an abstention (`earwitness.finding.Abstention`).
@@ -81,3 +82,7 @@ class WorkerCrashError(HostError):
 
 class ActionPolicyError(HostError):
     code = "action_policy"
+
+
+class ReportError(HostError):
+    code = "report"

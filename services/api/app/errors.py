@@ -155,6 +155,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     library.WorkerCrashError: (500, "The worker process died"),
     # The service
     AppError: (500, "Internal error"),
+    library.ReportError: (500, "The report can't be set"),
     AnalysisNotFoundError: (404, "No such analysis"),
     RunUnderWayError: (409, "A run is under way"),
     AnalysisNotDoneError: (409, "The analysis has no finding yet"),
