@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import openapi, problems
 from app.api import ROUTERS
+from app.database import DatabaseUnusableError
 from app.detectors.source import DetectorSource, OnnxSource
 from app.identity.authenticators import Authenticator, DevelopmentHeaders, NoAuthenticator
 from app.metrics import Metrics
@@ -25,6 +26,7 @@ from app.middleware import REQUEST_ID_HEADER, RequestMiddleware
 from app.settings import Mode, Settings
 from app.startup import start
 from earwitness import __version__
+from earwitness.errors import EarwitnessError
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +62,7 @@ def create_app(
                     authenticator=authenticator,
                     metrics=metrics,
                 )
-            except (OSError, DBAPIError, NoConnectionError) as error:
+            except (OSError, DBAPIError, NoConnectionError, DatabaseUnusableError, EarwitnessError) as error:
                 raise CantStartError(_reason(error)) from error
             log.info("started", model_version=description.model_version, mode=settings.mode.value)
             yield
@@ -93,8 +95,10 @@ def create_app(
     return app
 
 
-def _reason(error: OSError | DBAPIError | NoConnectionError) -> str:
-    if isinstance(error, OSError):
-        return str(error)
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return f"the database can't be used; check EARWITNESS_DATABASE_URL and that its server runs: {cause}"
+def _reason(error: Exception) -> str:
+    """One line; drivers write several."""
+    told = str(error)
+    if isinstance(error, DBAPIError | NoConnectionError):
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        told = f"the database can't be used; check EARWITNESS_DATABASE_URL and that its server runs: {cause}"
+    return " ".join(told.split())

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT_MS = 30_000  # SQLite has one writer; a queue of short transactions drains well within this
@@ -24,16 +25,33 @@ _IMMEDIATE = "earwitness_begin_immediate"
 _SYNCHRONOUS = "earwitness_synchronous"
 
 
+DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+"""What a URL may name, and the driver that is used for it: the migrations and locks are made for these two only."""
+SHAPES = "sqlite:///path/to/file.db or postgresql://user:password@host/database"
+
+
+class DatabaseUnusableError(Exception):
+    """The database can't be used as it is named, or as it is; the message says what to do, and holds no password."""
+
+
 class Database:
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
+        """Connects to nothing yet. Raises DatabaseUnusableError where `url` names nothing that can be used."""
+        parsed = _parsed(url)
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if not parsed.database or parsed.database == ":memory:":
-                raise ValueError("EARWITNESS_DATABASE_URL must name a file: every thread opens it for itself")
+                raise DatabaseUnusableError(
+                    "EARWITNESS_DATABASE_URL must name a file, such as sqlite:///earwitness.db: every thread opens it "
+                    "for itself"
+                )
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_engine(
             parsed, pool_size=POOL_CONNECTIONS, max_overflow=10, pool_pre_ping=not self.is_sqlite
@@ -81,6 +99,18 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        raise DatabaseUnusableError(f"EARWITNESS_DATABASE_URL is no database URL: write {SHAPES}") from error
+    if parsed.drivername not in DRIVERS:
+        raise DatabaseUnusableError(
+            f"EARWITNESS_DATABASE_URL names `{parsed.drivername}`, which can't be worked with: write {SHAPES}"
+        )
+    return parsed.set(drivername=DRIVERS[parsed.drivername])
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

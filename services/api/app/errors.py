@@ -70,6 +70,12 @@ class UploadTooLargeError(AppError):
     code = "upload_too_large"
 
 
+class UploadStalledError(AppError):
+    """Nothing more came of an upload for too long."""
+
+    code = "upload_stalled"
+
+
 class NotMultipartError(AppError):
     code = "not_multipart"
 
@@ -149,13 +155,13 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     library.ModelNotFoundError: (503, "The detector's model is missing"),
     library.ModelMismatchError: (503, "The detector's model does not fit this version"),
     library.ActionPolicyError: (500, "The policy of recommended actions can't be used"),
+    library.ReportError: (500, "The report can't be set"),
     library.HostError: (500, "The host failed"),
     library.OutputError: (500, "A result could not be written"),
     library.RunTimeoutError: (504, "The run exceeded its time limit"),
     library.WorkerCrashError: (500, "The worker process died"),
     # The service
     AppError: (500, "Internal error"),
-    library.ReportError: (500, "The report can't be set"),
     AnalysisNotFoundError: (404, "No such analysis"),
     RunUnderWayError: (409, "A run is under way"),
     AnalysisNotDoneError: (409, "The analysis has no finding yet"),
@@ -165,6 +171,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     QueueFullError: (503, "Too many runs are waiting"),
     ShuttingDownError: (503, "The service is stopping"),
     UploadTooLargeError: (413, "The upload is too large"),
+    UploadStalledError: (408, "The upload stalled"),
     NotMultipartError: (415, "Not a multipart form"),
     BrokenMultipartError: (400, "The multipart body is broken"),
     UploadFieldError: (422, "A form field is wrong"),

@@ -9,16 +9,20 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import text
 
-from app.database import Database
+from app.database import Database, DatabaseUnusableError
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 MIGRATION_LOCK_ID = 0x65617278  # services that start together migrate one after the other
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Go up to `revision`. One transaction: all migrations are applied, or none."""
+    """Go up to `revision`. One transaction: all migrations are applied, or none.
+
+    Raises DatabaseUnusableError where the database stands at a revision that this version does not know.
+    """
     _run(database, command.upgrade, revision)
 
 
@@ -34,4 +38,10 @@ def _run(database: Database, step: Callable[[Config, str], None], revision: str)
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": MIGRATION_LOCK_ID})
         config.attributes["connection"] = connection
-        step(config, revision)
+        try:
+            step(config, revision)
+        except CommandError as error:
+            raise DatabaseUnusableError(
+                f"the database can't be brought to the schema of this version ({error}): it was made by another "
+                "version of the service; start that one, or name another database in EARWITNESS_DATABASE_URL"
+            ) from error

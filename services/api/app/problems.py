@@ -106,6 +106,7 @@ TITLES = {
     403: "The user's role does not permit this",
     404: "No such analysis",
     406: "No representation that the Accept header allows",
+    408: "Nothing more came of the upload",
     409: "Not in this state of the analysis",
     413: "The upload is too large",
     415: "No multipart form, or no recording that can be decoded",

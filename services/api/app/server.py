@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from starlette.types import Message, Receive, Scope, Send
 
 from app import logs
@@ -113,7 +114,11 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.stderr.write(f"earwitness: a setting is wrong: {error}\n")
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        sys.stderr.write(f"earwitness: a setting is wrong (environment, prefix EARWITNESS_): {wrong}\n")
+        return EXIT_CANT_START
+    except SettingsError as error:  # a list that is no JSON
+        sys.stderr.write(f"earwitness: a setting is wrong: {' '.join(str(error).split())}\n")
         return EXIT_CANT_START
     logs.configure(settings.log_level)
     try:

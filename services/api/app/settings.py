@@ -17,6 +17,8 @@ from earwitness.model_spec import default_model_path
 
 MIB = 1 << 20
 GIB = 1 << 30
+UPLOAD_IDLE = timedelta(seconds=60)
+"""Longer than a phone needs to change networks; short enough that dead clients don't hold files and connections."""
 
 
 class Mode(StrEnum):
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     """Wall time of one run, after which its process is killed. A three-hour hearing takes a few minutes."""
     probe_timeout: timedelta = timedelta(seconds=15)
     """Wall time of the look at an upload's container; headers are read in milliseconds."""
+    upload_idle_timeout: timedelta = UPLOAD_IDLE
+    """How long an upload may send nothing before it is given up."""
     workers: int = Field(default=1, ge=1, le=256)
     """Runs at the same time, each in its own process."""
     worker_memory_bytes: int = Field(default=4 * GIB, ge=256 * MIB)
@@ -56,14 +60,14 @@ class Settings(BaseSettings):
     git_revision: str | None = None
     """What `GET /version` reports; read from the checkout where not set."""
 
-    @field_validator("run_timeout", "probe_timeout", "shutdown_grace", mode="before")
+    @field_validator("run_timeout", "probe_timeout", "upload_idle_timeout", "shutdown_grace", mode="before")
     @classmethod
     def _plain_seconds(cls, value: object) -> object:
         if isinstance(value, str) and value.replace(".", "", 1).isdigit():
             return timedelta(seconds=float(value))
         return value
 
-    @field_validator("run_timeout", "probe_timeout")
+    @field_validator("run_timeout", "probe_timeout", "upload_idle_timeout")
     @classmethod
     def _positive(cls, value: timedelta) -> timedelta:
         if value <= timedelta(0):

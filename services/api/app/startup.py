@@ -49,7 +49,9 @@ def start(
     stack.callback(database.close)
     migrate(database)
     policy = load_action_policy()
-    workers = WorkerPool(source, workers=settings.workers, memory_bytes=settings.worker_memory_bytes)
+    workers = WorkerPool(
+        (source, description), workers=settings.workers, memory_bytes=settings.worker_memory_bytes
+    )
     prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
     stack.callback(prober.close)
     runner = runs.Runner(

@@ -52,6 +52,37 @@ def wait_until(condition: Any) -> None:
         time.sleep(0.02)
 
 
+def test_a_client_that_sends_nothing_more_is_told_so_and_leaves_nothing(
+    make_service: Any, tmp_path: Path, make_wav: Any
+) -> None:
+    service = make_service(tmp_path, EARWITNESS_UPLOAD_IDLE_TIMEOUT="0.5").start()
+    body = HEAD + make_wav(seconds=200.0) + TAIL
+    with connect(service.url) as connection:
+        connection.sendall(request_head(len(body)) + body[: len(body) // 2])
+        answer = b""
+        while received := connection.recv(
+            65_536
+        ):  # until the service closes it: the connection can't be used again
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 408 ") and b'"code":"upload_stalled"' in answer
+    wait_until(lambda: not stored_files(tmp_path))
+    with service.client() as client:
+        assert client.get("/v1/analysis").json()["total"] == 0
+    service.kill()
+
+
+def test_a_slow_client_that_goes_on_sending_is_waited_for(make_service: Any, tmp_path: Path, wav: bytes) -> None:
+    service = make_service(tmp_path, EARWITNESS_UPLOAD_IDLE_TIMEOUT="2").start()
+    body = HEAD + wav + TAIL
+    with connect(service.url) as connection:
+        connection.sendall(request_head(len(body)))
+        for first in range(0, len(body), len(body) // 4 + 1):
+            time.sleep(0.7)  # four of them: longer than the idle timeout in all
+            connection.sendall(body[first : first + len(body) // 4 + 1])
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
+    service.kill()
+
+
 def test_a_client_that_disconnects_half_way_leaves_nothing(service: Any, make_wav: Any) -> None:
     body = HEAD + make_wav(seconds=200.0) + TAIL
     with connect(service.url) as connection:

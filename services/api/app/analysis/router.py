@@ -49,7 +49,7 @@ UPLOAD_FORM: dict[str, Any] = {
     status_code=201,
     summary="Take evidence in",
     response_model=UploadReceipt,
-    responses=documented(400, 401, 403, 413, 415, 422, 503, 507),
+    responses=documented(400, 401, 403, 408, 413, 415, 422, 503, 507),
     openapi_extra=UPLOAD_FORM,
 )
 async def upload(

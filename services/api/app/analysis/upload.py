@@ -47,7 +47,9 @@ async def take_in(request: Request, state: ServiceState, user: User, idempotency
         raise IdempotencyKeyError("an Idempotency-Key has 1 to 255 visible ASCII characters")
     settings = state.settings
     async with contextmanager_in_threadpool(state.store.receive()) as incoming:
-        form = await receive_form(request, incoming, settings.max_upload_bytes)
+        form = await receive_form(
+            request, incoming, settings.max_upload_bytes, settings.upload_idle_timeout.total_seconds()
+        )
         received = await run_in_threadpool(incoming.finish)
         probe_s = settings.probe_timeout.total_seconds()
         media = await look_at(state.prober, state.look_limiter, incoming, form.filename, probe_s)

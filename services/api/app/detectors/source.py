@@ -10,6 +10,7 @@ from typing import Protocol
 from earwitness.detector import Detector, DetectorInput, DetectorOutput
 from earwitness.dummy import MODEL_VERSION as DUMMY_VERSION
 from earwitness.dummy import Behaviour, DummyDetector
+from earwitness.errors import ModelNotFoundError
 from earwitness.model_spec import ModelSpec, file_sha256, load_spec
 from earwitness.report import MethodMetadata, installed_tools, method_from_spec
 
@@ -43,8 +44,11 @@ class OnnxSource:
     graph: Path
 
     def describe(self) -> DetectorDescription:
-        spec = load_spec(self.graph)
-        spec_sha256 = file_sha256(self.graph.with_suffix(".json"))
+        try:
+            spec = load_spec(self.graph)
+            spec_sha256 = file_sha256(self.graph.with_suffix(".json"))
+        except OSError as error:
+            raise ModelNotFoundError(f"the model {self.graph} can't be read: {error.strerror}") from error
         return DetectorDescription(
             spec.model_version, spec.graph_sha256, spec, spec_sha256, method_from_spec(spec)
         )
@@ -52,7 +56,10 @@ class OnnxSource:
     def load(self) -> Detector:
         from earwitness.onnx_detector import OnnxAudioDetector  # noqa: PLC0415  only workers need the runtime
 
-        return OnnxAudioDetector(self.graph)
+        try:
+            return OnnxAudioDetector(self.graph)
+        except OSError as error:
+            raise ModelNotFoundError(f"the model {self.graph} can't be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from app.errors import AppError, UnsupportedMediaError, UploadTooLargeError
+from app.errors import AppError, UnsupportedMediaError, UploadStalledError, UploadTooLargeError
 from app.evidence.multipart import FORM_OVERHEAD_BYTES, UploadForm, boundary_of
 from app.evidence.store import Incoming
 from app.runs import worker
@@ -36,16 +36,19 @@ class ReceivedForm:
     fields: dict[str, str | None]
 
 
-async def receive_form(request: Request, incoming: Incoming, max_file_bytes: int) -> ReceivedForm:
+async def receive_form(
+    request: Request, incoming: Incoming, max_file_bytes: int, idle_timeout_s: float
+) -> ReceivedForm:
     """Write the form's file into `incoming` as it arrives.
 
-    Raises the errors of `app.evidence.multipart`, StorageFullError, ClientDisconnect where the client went away.
+    Raises the errors of `app.evidence.multipart`, StorageFullError, UploadStalledError after `idle_timeout_s` without
+    a byte, ClientDisconnect where the client went away.
     """
     form = UploadForm(boundary_of(request.headers.get("content-type")), max_file_bytes=max_file_bytes)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_file_bytes + FORM_OVERHEAD_BYTES:
         raise UploadTooLargeError(f"the recording is larger than {max_file_bytes} bytes")
-    body = request.stream()
+    body = _without_stalling(request.stream(), idle_timeout_s)
     try:
         await _write_as_it_arrives(body, form, incoming, max_file_bytes + FORM_OVERHEAD_BYTES)
         filename = form.finish()
@@ -53,6 +56,20 @@ async def receive_form(request: Request, incoming: Incoming, max_file_bytes: int
         await _linger(body)
         raise
     return ReceivedForm(filename, form.fields)
+
+
+async def _without_stalling(body: AsyncIterator[bytes], idle_timeout_s: float) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                chunk = await anext(body)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise UploadStalledError(
+                f"nothing came for {idle_timeout_s:g} s, so the upload was given up: send it again"
+            ) from error
+        yield chunk
 
 
 async def _write_as_it_arrives(
@@ -91,7 +108,12 @@ async def _linger(body: AsyncIterator[bytes]) -> None:
                 dropped += len(chunk)
                 if dropped > LINGER_BYTES or time.monotonic() > end:
                     return
-    except (TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: the body was read to its end already
+    except (
+        TimeoutError,
+        UploadStalledError,
+        ClientDisconnect,
+        RuntimeError,
+    ):  # RuntimeError: it was read to its end
         return
 
 

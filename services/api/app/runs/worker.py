@@ -13,36 +13,53 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from app.detectors.source import DetectorSource
+from app.detectors.source import DetectorDescription, DetectorSource
 from earwitness.detector import Detector, DetectorInput, DetectorOutput
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, ModelError, ModelMismatchError
 from earwitness.finding import MediaInfo
 from earwitness.media import open_media
 
 EXIT_OUT_OF_MEMORY = 77
 """Exit status of a worker that ran out of memory: its heap can't be trusted, so it does not go on."""
 
+MODEL_UNUSABLE = (
+    "the detector can't be used as the service found it at its start: its files were changed or can't be read; put the "
+    "model back, or start the service again with the one that it should use"
+)
+
+Model = tuple[DetectorSource, DetectorDescription]
+"""Where the detector comes from, and what the service tells of it."""
+
+_model: list[Model] = []  # what this process shall load
 _detector: list[Detector] = []  # the process's one detector, loaded once
 
 
-def start(source: DetectorSource | None, memory_bytes: int) -> None:
-    """Limit this process, watch over its parent and load the detector, where it needs one."""
+def start(model: Model | None, memory_bytes: int) -> None:
+    """Limit this process, watch over its parent and load the detector, where it needs one.
+
+    A model that can't be loaded ends no process: the tasks say so, and try again.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would copy evidence to disk
     threading.Thread(target=_end_with_service, daemon=True).start()
-    if source is not None:
-        _detector[:] = [source.load()]
+    if model is not None:
+        _model[:] = [model]
+        with contextlib.suppress(ModelError):
+            _loaded()
 
 
 def ready() -> str | None:
-    """Version of the loaded detector; asked once after the start, so that the first run does not wait for it."""
-    return _detector[0].model_version if _detector else None
+    """Version of the loaded detector; asked once after the start, so that the first run does not wait for it.
+
+    None in a process that needs no detector. Raises ModelError.
+    """
+    return _loaded().model_version if _model else None
 
 
 def examine(path: Path, metadata: Mapping[str, str], cpu_s: float) -> DetectorOutput:
     """Run the detector. Raises what it raises, the stored path replaced by the user's label in messages."""
     with _guarded(path, metadata.get("filename", "the recording"), cpu_s):
-        return _detector[0].analyze(DetectorInput(path, metadata))
+        return _loaded().analyze(DetectorInput(path, metadata))
 
 
 def look(path: Path, label: str, cpu_s: float) -> MediaInfo:
@@ -50,6 +67,21 @@ def look(path: Path, label: str, cpu_s: float) -> MediaInfo:
     with _guarded(path, label, cpu_s), open_media(path) as media:
         next(iter(media), None)
         return media.info
+
+
+def _loaded() -> Detector:
+    """The detector; it is what the service tells of it, or nothing is done. Raises ModelError, naming no path."""
+    if not _detector:
+        source, expected = _model[0]
+        try:
+            detector = source.load()
+            found = source.describe()  # after loading: what is swapped in between is noticed too
+        except ModelError as error:
+            raise type(error)(MODEL_UNUSABLE) from error
+        if found != expected:
+            raise ModelMismatchError(MODEL_UNUSABLE)
+        _detector[:] = [detector]
+    return _detector[0]
 
 
 @contextlib.contextmanager

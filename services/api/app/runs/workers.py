@@ -1,6 +1,6 @@
 """A pool of worker processes that can be killed and that may crash; pebble does the work.
 
-    pool = WorkerPool(source, workers=2, memory_bytes=4 << 30)
+    pool = WorkerPool((source, description), workers=2, memory_bytes=4 << 30)
     output = pool.call(worker.examine, path, metadata, cpu_s, timeout_s=900)
 
 Whatever goes wrong in a worker comes out of `call` as one of the errors that it names.
@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 import structlog
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from app.detectors.source import DetectorSource
 from app.errors import DetectorBugError, RunInterruptedError
 from app.runs import worker
-from earwitness.errors import EarwitnessError, RunTimeoutError, WorkerCrashError
+from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, WorkerCrashError
 
 T = TypeVar("T")
 PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worker starts in milliseconds
@@ -30,9 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerPool:
-    def __init__(self, source: DetectorSource | None, *, workers: int, memory_bytes: int) -> None:
-        """Starts nothing; the processes start with the first call."""
-        self._source = source
+    def __init__(self, model: worker.Model | None, *, workers: int, memory_bytes: int) -> None:
+        """Starts nothing; the processes start with the first call. Without a model they can only `look`."""
+        self._model = model
         self._workers = workers
         self._memory_bytes = memory_bytes
         self._context = multiprocessing.get_context("forkserver")
@@ -73,7 +72,7 @@ class WorkerPool:
         return ProcessPool(
             max_workers=self._workers,
             initializer=worker.start,
-            initargs=(self._source, self._memory_bytes),
+            initargs=(self._model, self._memory_bytes),
             context=self._context,
         )
 
@@ -90,6 +89,8 @@ class WorkerPool:
             return future
 
     def _translated(self, error: BaseException, timeout_s: float) -> Exception:
+        if isinstance(error, ModelError):
+            log.error("model_unusable", exc_info=error)
         if isinstance(error, EarwitnessError):
             return error
         if isinstance(error, TimeoutError):
