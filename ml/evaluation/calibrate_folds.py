@@ -1,17 +1,17 @@
 """Calibration that is fitted and judged out of fold.
 
-    new = held_out_rows(table, trained_lineages, trained_source_repos)
-    fitted = fit_calibration(table, new & (table.condition == CLEAN), seed=1)
+    fitted = fit_calibration(table, table.condition == CLEAN, seed=1)
     fitted.calibration                      # goes into the model spec, fitted on all of those rows
     fitted.before, fitted.after             # figures from lines that never saw the clips they judge
 
 A detector is surer of systems that it was trained on: a line fitted on those promises too much about all others.
-So only recordings are used whose source repository, and whose generator's lineage, were not trained on. The
-figures come from cross-validation that leaves out whole source repositories, and drops from each fold's fitting
-part the lineages that also stand in its judging part.
+So only recordings are used whose source repository, and whose generator's lineage, were not trained on: the
+run's held-out part (`ml.training.sampling.hold_out`). The figures come from cross-validation that leaves out
+whole source repositories, and drops from each fold's fitting part the lineages that also stand in its judging
+part.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +30,7 @@ from ml.evaluation.metrics_calibration import (
     min_cllr,
     negative_log_likelihood,
 )
-from ml.evaluation.scores import UNKNOWN, BoolArray, EvaluationInputError, FloatArray, ScoreTable
+from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray, ScoreTable
 
 Method = Literal["affine", "temperature", "identity"]
 
@@ -87,18 +87,6 @@ class FittedCalibration:
     groups: int
 
 
-def held_out_rows(
-    table: ScoreTable, trained_lineages: Collection[str], trained_source_repos: Collection[str]
-) -> BoolArray:
-    """Mask of rows fit to calibrate on: source not trained on, and for spoof the lineage neither.
-
-    A spoof clip of unknown lineage can't be shown to be new and is left out.
-    """
-    new_source = ~np.isin(table.source_repo, sorted(trained_source_repos))
-    seen_lineage = np.isin(table.lineage, [*sorted(trained_lineages), UNKNOWN, ""])
-    return new_source & ~(table.is_spoof & seen_lineage)
-
-
 def fit_calibration(
     table: ScoreTable,
     may_fit: BoolArray | None = None,
@@ -107,7 +95,7 @@ def fit_calibration(
     method: Method = "affine",
     folds: int = DEFAULT_FOLDS,
 ) -> FittedCalibration:
-    """Fit on the rows of `may_fit` (all where None; see `held_out_rows`), judge them by cross-validation.
+    """Fit on the rows of `may_fit` (all where None), judge them by cross-validation.
 
     All rows of the table get an out-of-fold llr, those that may not be fitted on too.
     """
@@ -174,7 +162,10 @@ def calibrate_out_of_fold(
 
 
 def cross_checked_outcome(out_of_fold: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal) -> Outcome:
-    """What thresholds do to clips that had no say in them: each fold is decided by those of the others."""
+    """What thresholds do to clips that had no say in them: each fold is decided by those of the others.
+
+    Raises EvaluationInputError where the folds are too small for the goal.
+    """
     p_fake = probability(out_of_fold.llr)
     deepfake = np.zeros(len(p_fake), dtype=np.bool_)
     authentic = np.zeros(len(p_fake), dtype=np.bool_)

@@ -1,7 +1,7 @@
 """Fit the reference for "unlike anything trained on": `earwitness.model_spec.OodReference`.
 
     reference = fit_ood_reference(embedding, kind)
-    limit = max_distance(reference, held_out_embedding)
+    limit = max_distance(distances(reference, held_out_embedding))
 
 Lee et al., 2018, "A simple unified framework for detecting out-of-distribution samples and adversarial attacks":
 one mean a class and one covariance shared by all classes. The covariance is shrunk (Ledoit & Wolf, 2004) and cut
@@ -77,15 +77,17 @@ def distances(reference: OodReference, embedding: NDArray[np.floating]) -> Float
     return np.sqrt(nearest / len(components))
 
 
-def max_distance(
-    reference: OodReference, held_out: NDArray[np.floating], percentile: float = DEFAULT_PERCENTILE
-) -> float:
-    """The distance within which `percentile` per cent of in-domain clips lie that the reference never saw."""
+def max_distance(held_out: FloatArray, percentile: float = DEFAULT_PERCENTILE) -> float:
+    """The distance within which `percentile` per cent of in-domain clips lie that the reference never saw.
+
+    `held_out` are their distances. Of fewer than `MIN_HELD_OUT_CLIPS` the greatest is taken: they can't show what is
+    rarer than themselves.
+    """
     if not 0.0 < percentile < 100.0:
         raise EvaluationInputError(f"percentile must lie between 0 and 100, not {percentile}")
-    if len(held_out) < MIN_HELD_OUT_CLIPS:
-        raise EvaluationInputError(f"needs {MIN_HELD_OUT_CLIPS} held-out clips, got {len(held_out)}")
-    return float(np.percentile(distances(reference, held_out), percentile))
+    if len(held_out) == 0:
+        raise EvaluationInputError("no held-out clip could be embedded: look at the suitability limits")
+    return float(held_out.max() if len(held_out) < MIN_HELD_OUT_CLIPS else np.percentile(held_out, percentile))
 
 
 def _check_embedding(values: FloatArray) -> None:

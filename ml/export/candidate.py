@@ -21,8 +21,9 @@ from earwitness.model_spec import ModelSpec, SuitabilityLimits, file_sha256
 from earwitness.policy import Thresholds
 from earwitness.waveform import SAMPLE_RATE_HZ, sample_count, seconds
 from earwitness.windows import WindowPlan
-from ml.datasets.manifest import Label
+from ml.datasets.manifest import UNKNOWN, Label
 from ml.evaluation.atomic_write import write_text
+from ml.evaluation.evaluate_model import TRAINED_LINEAGES
 from ml.evaluation.ood import fit_ood_reference
 from ml.export.graph import MIN_WINDOW_S, Parity, check_parity, export_graph, random_batches, shape_of
 from ml.models import SpoofNetwork
@@ -91,6 +92,7 @@ def _draft(
     model = onnx.load(graph)
     chosen = np.random.default_rng(experiment.seed).permutation(len(store.clips))[:OOD_CLIPS]
     embedding = judge_waveforms(network, [store.waveform(int(i)) for i in chosen]).embedding
+    lineages = sorted({c.lineage for c in store.clips if c.label == Label.SPOOF} - {UNKNOWN})
     return ModelSpec(
         model_version=f"{experiment.name}-{experiment.seed}-{sha256[:10]}",
         graph_sha256=sha256,
@@ -118,7 +120,8 @@ def _draft(
             "heldout_eer": checkpoint.history[-1]["heldout_eer"] if checkpoint.history else None,
             "bonafide_clips": sum(c.label == Label.BONAFIDE for c in store.clips),
             "spoof_clips": sum(c.label == Label.SPOOF for c in store.clips),
-            "lineages": len({c.lineage for c in store.clips if c.label == Label.SPOOF}),
+            "lineages": len(lineages),
+            TRAINED_LINEAGES: lineages,
             "languages": len({c.language for c in store.clips}),
             "hours": round(float(seconds(int(store.offsets[-1]))) / 3600, 2),
             **checkpoint.provenance,

@@ -3,11 +3,9 @@
     promote(Path("runs/baseline-seed1"), Path("models/audio"), report)
     rollback(Path("models/audio"))
 
-Nothing is written unless every gate was passed.
+Nothing is written unless every gate was passed; how it is written is in `shelf`.
 """
 
-import os
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +18,11 @@ from earwitness.scorer import Scorer
 from earwitness.waveform import sample_count
 from ml.evaluation.evaluate_model import Report, spec_summary
 from ml.evaluation.summary_goals import MODEL_LIMIT_BYTES
+from ml.export import shelf
 from ml.export.candidate import CANDIDATE, CHECKPOINT_NAME, MODEL_NAME, NOT_CALIBRATED
 from ml.export.graph import ExportError, Parity, check_graph, check_parity, random_batches
 from ml.training.checkpoint import load, load_network
 
-LATEST, PREVIOUS = "latest", "previous"
 LATENCY_REPETITIONS = 100
 MAX_EER = 0.40
 """A detector this near to chance helps nobody, whatever else it is good at."""
@@ -52,15 +50,9 @@ def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = 
     _check_against_shipped(eer, models, allow_worse=allow_worse)
     spec = replace(draft, evaluation=spec_summary(report, draft))
     latency_ms = measure_latency_ms(Scorer(graph, spec))
-    models.mkdir(parents=True, exist_ok=True)
-    if (models / f"{LATEST}.onnx").exists() and not _same_model(load_spec(models / f"{LATEST}.onnx"), spec):
-        _copy(models / f"{LATEST}.onnx", models / f"{PREVIOUS}.onnx")
-        _copy(models / f"{LATEST}.json", models / f"{PREVIOUS}.json")
-    _copy(graph, models / f"{LATEST}.onnx")
-    part = models / f".{LATEST}.{os.getpid()}.json"
-    part.write_text(spec.to_json(), encoding="utf-8")
-    part.replace(models / f"{LATEST}.json")
-    load_spec(models / f"{LATEST}.onnx")
+    shipped = shelf.whole(models, shelf.LATEST)
+    shelf.put(models, graph, spec, keep_previous=shipped is not None and not _same_model(shipped, spec))
+    load_spec(models / f"{shelf.LATEST}.onnx")
     return Promoted(spec, parity, latency_ms)
 
 
@@ -78,16 +70,11 @@ def check_ready(run_dir: Path) -> ModelSpec:
 
 
 def rollback(models: Path) -> ModelSpec:
-    """Exchange `latest` and `previous`; raises ExportError where there is no previous model."""
-    if not (models / f"{PREVIOUS}.onnx").exists():
-        raise ExportError(f"nothing to roll back to: {models} holds no {PREVIOUS}.onnx")
-    load_spec(models / f"{PREVIOUS}.onnx")
-    for suffix in ("onnx", "json"):
-        aside = models / f".aside.{os.getpid()}.{suffix}"
-        (models / f"{LATEST}.{suffix}").replace(aside)
-        (models / f"{PREVIOUS}.{suffix}").replace(models / f"{LATEST}.{suffix}")
-        aside.replace(models / f"{PREVIOUS}.{suffix}")
-    return load_spec(models / f"{LATEST}.onnx")
+    """Exchange `latest` and `previous`; raises ExportError where there is no whole previous model."""
+    if shelf.whole(models, shelf.PREVIOUS) is None:
+        raise ExportError(f"nothing to roll back to: {models} holds no whole {shelf.PREVIOUS}.onnx and .json")
+    shelf.exchange(models)
+    return load_spec(models / f"{shelf.LATEST}.onnx")
 
 
 def measure_latency_ms(scorer: Scorer) -> float:
@@ -100,10 +87,10 @@ def measure_latency_ms(scorer: Scorer) -> float:
 
 
 def _check_against_shipped(eer: float, models: Path, *, allow_worse: bool) -> None:
-    shipped = models / f"{LATEST}.onnx"
-    if allow_worse or not shipped.exists():
+    shipped = shelf.whole(models, shelf.LATEST)
+    if allow_worse or shipped is None:
         return
-    before = load_spec(shipped).evaluation.get("eer")
+    before = shipped.evaluation.get("eer")
     if isinstance(before, float) and eer > before + WORSE_BY_AT_MOST:
         raise ExportError(
             f"pooled EER {eer:.2%} is worse than the shipped model's {before:.2%} by more than "
@@ -114,9 +101,3 @@ def _check_against_shipped(eer: float, models: Path, *, allow_worse: bool) -> No
 def _same_model(shipped: ModelSpec, spec: ModelSpec) -> bool:
     """Whether a promotion would only write what is there: the model before it must then stay to roll back to."""
     return replace(shipped, evaluation={}) == replace(spec, evaluation={})
-
-
-def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, part)
-    part.replace(target)

@@ -14,7 +14,6 @@ from ml.evaluation.calibrate_folds import (
     choose_calibration,
     cross_checked_outcome,
     fit_calibration,
-    held_out_rows,
     probability,
 )
 from ml.evaluation.calibrate_thresholds import ThresholdGoal, choose_thresholds
@@ -118,18 +117,6 @@ def test_columns_come_out_as_the_librarys_own_calibration_and_posterior() -> Non
     llr = capped_llr(TABLE.score, calibration)
     assert llr.tolist() == pytest.approx([calibration.llr(float(s)) for s in TABLE.score])
     assert probability(llr).tolist() == pytest.approx([posterior(float(x)) for x in llr])
-
-
-def test_held_out_rows_leave_out_trained_sources_and_trained_or_unknown_lineages() -> None:
-    lineage = np.array(["new", "old", "unknown", "human", "human", "new"])
-    table = replaced(
-        make_table(n=6),
-        lineage=lineage,
-        is_spoof=np.array([True, True, True, False, False, True]),
-        source_repo=np.array(["a", "a", "a", "a", "b", "b"]),
-    )
-    mask = held_out_rows(table, trained_lineages={"old", "human"}, trained_source_repos={"b"})
-    assert mask.tolist() == [True, False, False, True, False, False]
 
 
 def test_cross_checked_thresholds_decide_by_the_other_folds() -> None:

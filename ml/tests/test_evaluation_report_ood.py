@@ -48,7 +48,7 @@ def test_the_column_agrees_with_the_librarys_own_distance() -> None:
 def test_the_limit_turns_away_the_stated_share_and_what_lies_far_off() -> None:
     values, label = embeddings(3)
     reference = fit_ood_reference(values, label, rank=8)
-    limit = max_distance(reference, embeddings(4)[0], percentile=99.0)
+    limit = max_distance(distances(reference, embeddings(4)[0]), percentile=99.0)
     fresh = distances(reference, embeddings(5)[0])
     assert np.mean(fresh > limit) == pytest.approx(0.01, abs=0.008)
     strange = np.random.default_rng(6).normal(size=(100, DIM)) * 60
@@ -92,10 +92,13 @@ def test_unusable_embeddings_are_clear_errors(
         fit_ood_reference(values, np.array(label, dtype=np.str_), **options)
 
 
-def test_too_few_held_out_clips_and_senseless_percentiles_are_refused() -> None:
-    values, label = embeddings(9)
-    reference = fit_ood_reference(values, label, rank=3)
+def test_of_few_held_out_clips_the_farthest_is_the_limit() -> None:
+    assert max_distance(np.array([1.0, 3.0, 2.0])) == 3.0
+    assert max_distance(np.arange(101.0)) == pytest.approx(99.0)
+
+
+def test_no_held_out_clips_and_senseless_percentiles_are_refused() -> None:
     with pytest.raises(EvaluationInputError, match="held-out"):
-        max_distance(reference, values[:99])
+        max_distance(np.array([]))
     with pytest.raises(EvaluationInputError, match="percentile"):
-        max_distance(reference, values, percentile=100.0)
+        max_distance(np.ones(200), percentile=100.0)

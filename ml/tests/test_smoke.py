@@ -77,7 +77,7 @@ def test_calibration_prints_what_it_does_to_the_raw_score(run: Path, capsys: pyt
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if line.startswith("Cllr"))
     raw, calibrated = (float(part.split()[-1]) for part in line.split(",")[:2])
-    # Out of fold, on 60 clips of three sources: that it improves at all is shown on larger tables (test_calibrate_folds).
+    # Out of fold, on 60 clips of three sources; that it improves is shown on larger tables (test_calibrate_folds).
     assert calibrated < min(1.0, raw + 0.1)
 
 

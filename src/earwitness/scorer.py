@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from earwitness.errors import ModelMismatchError
-from earwitness.model_spec import ModelSpec, load_spec
+from earwitness.model_spec import ModelSpec, file_sha256, load_spec
 from earwitness.waveform import sample_count
 
 INPUT = "waveform"
@@ -105,7 +105,11 @@ def load_scorer(graph_path: Path, threads: int = 1) -> Scorer:
 
     Raises ModelNotFoundError where one is missing, ModelMismatchError where they don't fit.
     """
-    return Scorer(graph_path, load_spec(graph_path), threads)
+    spec = load_spec(graph_path)
+    scorer = Scorer(graph_path, spec, threads)
+    if file_sha256(graph_path) != spec.graph_sha256:  # a promotion came between the check and the loading
+        raise ModelMismatchError(f"{graph_path} was replaced while it was loaded: load it again")
+    return scorer
 
 
 def _check_shapes(
