@@ -23,15 +23,17 @@ from earwitness.windows import Window, iter_windows
 
 MAX_DELETIONS = 3  # a reader follows three experiments, not thirty
 LONGEST_DELETED_S = 60.0  # what is longer is no stretch but a chapter, and would be scored nearly anew
+WHOLE_SHARE = 0.8  # of the speech: that is no stretch of it any more, and without it little is left to judge
 JOIN_SAMPLES = 160  # 10 ms: a click at the joint would be scored, too
 
 SpeechShare = Callable[[float, float], float]
 """Part of the recording between two moments that is speech, 0 to 1."""
 
 
-def deletable(stretches: Sequence[SuspiciousStretch]) -> tuple[SuspiciousStretch, ...]:
-    """The stretches worth the experiment: the weightiest first, none longer than `LONGEST_DELETED_S`."""
-    short = [stretch for stretch in stretches if stretch.end_s - stretch.start_s <= LONGEST_DELETED_S]
+def deletable(stretches: Sequence[SuspiciousStretch], speech_s: float) -> tuple[SuspiciousStretch, ...]:
+    """The stretches worth the experiment, the weightiest first; none that holds nearly all of the speech."""
+    longest_s = min(LONGEST_DELETED_S, WHOLE_SHARE * speech_s)
+    short = [stretch for stretch in stretches if stretch.end_s - stretch.start_s <= longest_s]
     return tuple(sorted(short, key=lambda stretch: (-_weight(stretch), stretch.start_s))[:MAX_DELETIONS])
 
 

@@ -17,17 +17,17 @@ The words are in `earwitness.explain_catalogue`.
 
 from dataclasses import dataclass
 
+from earwitness.deletion import WHOLE_SHARE
 from earwitness.explain_catalogue import Code, clock, percent, sentence
 from earwitness.finding import Abstention, Stretch, Verdict
 from earwitness.grounds import DeletionEvidence, Explanation, Signal, SuspiciousStretch
 from earwitness.policy import Thresholds
-from earwitness.signals.codec import MANY_HOLES
-from earwitness.signals.usual import whole_percent
+from earwitness.signals.codec import MANY_CLIFFS, is_lossy
+from earwitness.signals.usual import NARROW_BELOW_HZ, whole_percent
 from earwitness.suitability import Measurements
 
 __all__ = ["Finding", "clock", "explain", "percent"]
 
-TELEPHONE_BAND_HZ = 4_200.0  # the end of an 8 kHz recording's band, and the width of its filter's edge
 CLIPPED_NOTABLY = 0.001  # one sample in a thousand: audible as distortion
 RARE_PERCENT = 5.0  # of the human recordings; one signal in twenty lies there by chance
 RATHER_SYNTHETIC = 1.5  # times as many synthetic recordings as human ones lie as far out
@@ -37,7 +37,6 @@ NEVER_QUITE_NONE = (
 AGREEING_FRAMES = 0.7  # below, the recording may be partly synthetic
 NOTABLE_DIGITAL_SILENCE = 0.02  # half a second in a clip of half a minute
 LISTED_STRETCHES = 3  # a sentence is no table
-WHOLE_SHARE = 0.8  # of the recording: that is no stretch of it any more
 LLR_DECIMALS = 1  # as printed: a smaller change is none
 
 REASONS = {
@@ -84,7 +83,7 @@ def explain(finding: Finding, measured: Measurements | None, thresholds: Thresho
     """Sentences in order of importance: verdict, where the evidence lies, what speaks for it, figures, reservations."""
     found = [_verdict(finding, thresholds)]
     if finding.p_fake is not None:
-        found += _places(finding, thresholds, None if measured is None else measured.duration_s)
+        found += _places(finding, thresholds, None if measured is None else measured.speech_s)
         found += [_deletion(deletion) for deletion in finding.deletions]
         found += _signals(finding)
     if measured is not None:
@@ -107,15 +106,15 @@ def _verdict(finding: Finding, thresholds: Thresholds) -> Explanation:
             return sentence(Code.VERDICT_SUSPICIOUS, p_fake=finding.p_fake, t_low=low, t_high=high)
 
 
-def _places(finding: Finding, thresholds: Thresholds, duration_s: float | None) -> list[Explanation]:
+def _places(finding: Finding, thresholds: Thresholds, speech_s: float | None) -> list[Explanation]:
     """Where to listen: the window with the highest probability, and the stretches that frames were merged into."""
     found = []
     if finding.most_suspicious is not None and finding.window_count > 1:
         found.append(_window(finding.verdict, finding.most_suspicious, thresholds))
-    total_s = sum(stretch.end_s - stretch.start_s for stretch in finding.stretches)
     if not finding.stretches:
         return found
-    if duration_s is not None and total_s >= WHOLE_SHARE * duration_s:
+    total_s = sum(stretch.end_s - stretch.start_s for stretch in finding.stretches)
+    if speech_s is not None and total_s >= WHOLE_SHARE * speech_s:
         return [*found, sentence(Code.SPREAD_OUT)] if finding.verdict is Verdict.DEEPFAKE else found
     code = Code.STRETCHES_TO_HEAR if finding.verdict is Verdict.AUTHENTIC else Code.STRETCHES_POINT
     return [*found, sentence(code, total_s=total_s, where=_where(finding.stretches))]
@@ -207,17 +206,18 @@ def _figures(measured: Measurements) -> str:
 
 def _reservations(finding: Finding, measured: Measurements) -> list[Explanation]:
     values = {signal.name: signal.value for signal in finding.signals}
-    holes, generations, edge_hz = (
-        values.get(name) for name in ("spectral_holes_share", "generations", "cutoff_hz")
-    )
+    cliffs, generations = values.get("spectral_cliffs_share"), values.get("generations")
+    edge_hz, unused_hz = values.get("cutoff_hz"), values.get("unused_band_hz")
     agreement, silence = values.get("frame_agreement_share"), values.get("digital_silence_share")
     found = []
-    if holes is not None and holes >= MANY_HOLES:
-        found.append(sentence(Code.COMPRESSION, share=holes))
-    if generations is not None and generations > 1.0 and edge_hz is not None and values.get("unused_band_hz"):
+    if cliffs is not None and cliffs >= MANY_CLIFFS:
+        found.append(sentence(Code.COMPRESSION, share=cliffs))
+    elif finding.codec is not None and is_lossy(finding.codec):
+        found.append(sentence(Code.LOSSY_CODEC, codec=finding.codec))
+    if generations is not None and generations > 1.0 and edge_hz is not None and unused_hz:
         codec = finding.codec or "an unnamed codec"
         found.append(sentence(Code.EARLIER_GENERATION, codec=codec, edge_khz=edge_hz / 1000))
-    if measured.bandwidth_hz is not None and measured.bandwidth_hz <= TELEPHONE_BAND_HZ:
+    if measured.bandwidth_hz is not None and measured.bandwidth_hz < NARROW_BELOW_HZ:
         found.append(sentence(Code.TELEPHONE_BAND, bandwidth_khz=measured.bandwidth_hz / 1000))
     if measured.clipped_share >= CLIPPED_NOTABLY:
         found.append(sentence(Code.CLIPPED, share=measured.clipped_share))

@@ -53,6 +53,7 @@ class Code(StrEnum):
     SCORE_ALONE = "score_alone"
     MEASURED = "measured"
     COMPRESSION = "compression"
+    LOSSY_CODEC = "lossy_codec"
     EARLIER_GENERATION = "earlier_generation"
     TELEPHONE_BAND = "telephone_band"
     CLIPPED = "clipped"

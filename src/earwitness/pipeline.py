@@ -21,7 +21,7 @@ from earwitness.deletion import deletable, deletions
 from earwitness.detector import DetectorOutput
 from earwitness.explain import Finding, explain
 from earwitness.finding import Abstention, WindowScore
-from earwitness.grounds import DeletionEvidence, Explanation, Grounds, Signal, SuspiciousStretch
+from earwitness.grounds import DeletionEvidence, Explanation, Grounds, SuspiciousStretch
 from earwitness.media import MediaLimits, MediaStream, open_media
 from earwitness.policy import confidence, decide
 from earwitness.scorer import Scorer
@@ -46,7 +46,9 @@ class ExamineOptions:
     prior: float = DEFAULT_PRIOR
     batch_windows: int = BATCH_WINDOWS
     grounds: bool = True
-    """Whether to measure signals, find stretches and score without them; a scan of thousands wants scores alone."""
+    """Whether to measure signals and find suspicious stretches; a scan of thousands wants scores alone."""
+    deletions: bool = True
+    """Whether to score the recording without its suspicious stretches, too."""
     usual_ranges: UsualRanges | None = field(default_factory=load_usual_ranges)
     """What the signals are compared with."""
 
@@ -152,7 +154,7 @@ class _Examination:
         timeline = self._timeline.finish(media.decoded_s, self._meter.speech_share)
         if self._listener is not None and measured is not None:
             context = Context(media.info, measured, ood_distance, timeline.agreement_share)
-            finding = self._ground(finding, self._listener.signals(context), timeline, path)
+            finding = self._ground(finding, context, timeline, path)
         sentences = explain(finding, measured, spec.thresholds)
         flat = {} if measured is None else {**asdict(measured), "ood_distance": ood_distance}
         return DetectorOutput(
@@ -174,26 +176,27 @@ class _Examination:
             grounds=self._grounds(finding, sentences, timeline) if self.options.grounds else None,
         )
 
-    def _ground(
-        self, finding: Finding, signals: tuple[Signal, ...], timeline: TimelineFound, path: Path
-    ) -> Finding:
+    def _ground(self, finding: Finding, context: Context, timeline: TimelineFound, path: Path) -> Finding:
         """The finding with its signals beside what is usual, its stretches and the experiments without them."""
-        ranges = self.options.usual_ranges
+        assert self._listener is not None
+        signals, ranges = self._listener.signals(context), self.options.usual_ranges
         if ranges is not None:
-            bandwidth_hz = next(signal.value for signal in signals if signal.name == "bandwidth_hz")
-            signals = ranges.beside(signals, bandwidth_hz, self._scorer.spec.graph_sha256)
-        stretches = () if finding.p_fake is None else timeline.stretches
-        return replace(finding, signals=signals, stretches=stretches, deletions=self._without(stretches, path))
+            signals = ranges.beside(signals, context.measured.bandwidth_hz, self._scorer.spec.graph_sha256)
+        if finding.p_fake is None:  # no probability is claimed for a part where none is for the whole
+            return replace(finding, signals=signals)
+        worth = deletable(timeline.stretches, context.measured.speech_s)
+        return replace(
+            finding, signals=signals, stretches=timeline.stretches, deletions=self._without(worth, path)
+        )
 
     def _without(self, stretches: tuple[SuspiciousStretch, ...], path: Path) -> tuple[DeletionEvidence, ...]:
         """The second pass, where there is anything to leave out."""
-        worth = deletable(stretches)
-        if not worth:
+        if not stretches or not self.options.deletions:
             return ()
         with self._watch.step("deletion"), open_media(path, self.options.limits) as media:
             return deletions(
                 media,
-                worth,
+                stretches,
                 self._tally.windows,
                 scorer=self._scorer,
                 prior=self.options.prior,

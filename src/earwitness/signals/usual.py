@@ -24,7 +24,7 @@ from earwitness.grounds import Signal, UsualRange
 
 TABLE_VERSION = 1
 TABLE_FILE = "usual_ranges.json"
-NARROW_BELOW_HZ = 4_200.0  # telephone: the end of an 8 kHz recording's band, and the width of its filter's edge
+NARROW_BELOW_HZ = 4_800.0  # telephone: 8 kHz recordings measure up to 4.5 kHz, by their resampler's edge
 MEDIUM_BELOW_HZ = 7_000.0  # low bit rates; above, the band of 16 kHz is there
 FEWEST_RECORDINGS = 50  # a 5 % tail of fewer is two recordings
 MODEL_SIGNALS = frozenset(("ood_distance", "frame_agreement_share"))
