@@ -19,10 +19,19 @@ from ml.models import build_network
 from ml.provenance import LIBRARIES, seed_everything
 from ml.tests.conftest import SMOKE
 from ml.training.average import WeightAverage
-from ml.training.batches import BatchFactory, load_bank
+from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import load
 from ml.training.store import WaveformStore
-from ml.training.train import learning_rate, mask_frequency, train
+from ml.training.train import (
+    GRADIENT_NORM_MAX,
+    MAX_PROCESSES,
+    Trainable,
+    batch_loss,
+    learning_rate,
+    mask_frequency,
+    split_clips,
+    train,
+)
 
 
 def steps(experiment: Experiment, count: int) -> Experiment:
@@ -77,7 +86,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(smoke_experiment: Exper
             raise StoppedError
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(
-        lambda module, _: stop_after_three() if type(module).__name__ == "_Trainable" else None
+        lambda module, _: stop_after_three() if isinstance(module, Trainable) else None
     )
     with pytest.raises(StoppedError):
         train(whole, tmp_path / "resumed", quiet=True)
@@ -166,16 +175,55 @@ def test_an_unusable_experiment_is_an_error_of_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_two_processes_train_one_model(toy_manifest: Path, tmp_path: Path) -> None:
-    subprocess.run(
+def test_two_processes_train_one_model(
+    toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the experiment's cache is relative to it
+    done = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            "-m", "ml.training", "--config", str(SMOKE), "--manifest", str(toy_manifest),
+            "-m", "ml.tests.train_and_tell", str(tmp_path), "--config", str(SMOKE), "--manifest", str(toy_manifest),
             "--max_steps", "2", "--out", str(tmp_path / "run"), "--quiet",
         ],
         capture_output=True, text=True, check=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert load(tmp_path / "run" / "last.pt").step == 2
+    assert done.stderr.count("decode: 100%") == 2, "one process decodes both parts, the other reads what it kept"
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first[-1]["after"], second[-1]["after"], strict=True))
+    trained = load(tmp_path / "run" / "last.pt")
+    assert trained.step == len(first) == 2
+    network, _ = build_network(trained.experiment.architecture, trained.experiment.model)
+    network.load_state_dict(trained.weights)
+    assert all(torch.equal(a, b) for a, b in zip(first[-1]["after"], network.parameters(), strict=True))
+
+    # The step that both took is the one of the mean gradient over what either of them heard.
+    gradients = []
+    for rank, told in enumerate((first[0], second[0])):
+        batch = two_processes_batch(trained.experiment, rank)
+        assert torch.equal(told["waveforms"], batch.waveforms)
+        with torch.no_grad():
+            for parameter, value in zip(network.parameters(), told["before"], strict=True):
+                parameter.copy_(value)
+        network.zero_grad()
+        torch.manual_seed(trained.experiment.seed * 1_000_003 * MAX_PROCESSES + rank)
+        settings = trained.experiment.train
+        scores = Trainable(network.train())(batch.waveforms, settings.frequency_mask_bins, False)
+        batch_loss(scores, batch, settings).backward()  # type: ignore[no-untyped-call]
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    mean = [(a + b) / 2 for a, b in zip(*gradients, strict=True)]
+    norm = torch.sqrt(sum(((g**2).sum() for g in mean), torch.tensor(0.0)))
+    scale = min(1.0, GRADIENT_NORM_MAX / float(norm))
+    for ours, theirs in zip(mean, first[0]["gradients"], strict=True):
+        assert torch.allclose(ours * scale, theirs, rtol=1e-3, atol=1e-5)
+    assert not all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*gradients, strict=True))
+
+
+def two_processes_batch(experiment: Experiment, rank: int) -> Batch:
+    """What `rank` of two hears in its first step."""
+    clips, split = split_clips(experiment)
+    store = WaveformStore.open_or_build([clips[i] for i in split.train], Path(experiment.data.cache_dir))
+    _, hop = build_network(experiment.architecture, experiment.model)
+    return BatchFactory(experiment, store, load_bank("", store), hop)[rank]
 
 
 def test_batches_hold_both_classes_and_known_shapes(smoke_experiment: Experiment) -> None:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ CHECKPOINT_NAME = "last.pt"
 BEST_NAME = "best.pt"
 HISTORY_NAME = "history.jsonl"
 MAX_PROCESSES = 4096  # keeps the seeds of the processes of one step apart from those of the next
+PATIENCE = timedelta(hours=12)  # of a process that waits for another, which may decode a large corpus meanwhile
 GRADIENT_NORM_MAX = 5.0  # far above the usual norm of about 1: stops a single bad batch, not learning
 
 
@@ -62,8 +64,9 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         device = _device(rank)
         clips, split = split_clips(experiment)
         cache = Path(experiment.data.cache_dir)
-        store = WaveformStore.open_or_build([clips[i] for i in split.train], cache)
-        heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
+        with _one_process_first(world):
+            store = WaveformStore.open_or_build([clips[i] for i in split.train], cache)
+            heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
         network, frame_hop = build_network(experiment.architecture, experiment.model)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         factory = BatchFactory(experiment, store, load_bank(experiment.data.noise_dir, store), frame_hop)
@@ -78,7 +81,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             run_dir.mkdir(parents=True, exist_ok=True)
             (run_dir / HISTORY_NAME).unlink(missing_ok=True)
             (run_dir / "config.json").write_text(json.dumps(asdict(experiment), indent=1, default=str) + "\n")
-        wrapped = DistributedDataParallel(_Trainable(network)) if world > 1 else _Trainable(network)
+        wrapped = DistributedDataParallel(Trainable(network)) if world > 1 else Trainable(network)
         mine = range(state.step * world + rank, settings.max_steps * world, world)
         loader = DataLoader(
             factory, batch_size=None, sampler=mine, num_workers=settings.loader_workers, collate_fn=_as_is
@@ -141,7 +144,7 @@ def check_same_run(
         )
 
 
-class _Trainable(nn.Module):
+class Trainable(nn.Module):
     """The network with the masking of training between front-end and backbone, as one module for DDP."""
 
     def __init__(self, network: SpoofNetwork) -> None:
@@ -310,11 +313,22 @@ def _process_group() -> Iterator[tuple[int, int]]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     yield distributed.get_rank(), distributed.get_world_size()
     # Together: a process that tears its connections down after its peer has gone may wait for ever.
     distributed.barrier()
     distributed.destroy_process_group()
+
+
+@contextmanager
+def _one_process_first(world: int) -> Iterator[None]:
+    """The first process of each host does it, the others wait and then find it done (what is decoded is kept)."""
+    first = world == 1 or os.environ["LOCAL_RANK"] == "0"
+    if not first:
+        distributed.barrier()
+    yield
+    if world > 1 and first:
+        distributed.barrier()
 
 
 def _agree(stop: bool, device: torch.device, world: int) -> bool:
