@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from earwitness.actions import MAX_POLICY_BYTES, Action, load_action_policy, parse_action_policy, recommend
+from earwitness.actions import (
+    MAX_POLICY_BYTES,
+    SHIPPED_POLICIES,
+    Action,
+    find_action_policy,
+    load_action_policy,
+    parse_action_policy,
+    recommend,
+)
 from earwitness.errors import ActionPolicyError
 from earwitness.finding import Abstention, Verdict
 
@@ -65,3 +73,40 @@ def test_a_missing_or_huge_policy_is_an_error(tmp_path: Path) -> None:
     huge.write_bytes(b" " * (MAX_POLICY_BYTES + 1))
     with pytest.raises(ActionPolicyError, match="larger than"):
         load_action_policy(huge)
+
+
+@pytest.mark.parametrize("name", SHIPPED_POLICIES)
+def test_every_shipped_policy_has_actions_for_every_verdict_and_every_reason(name: str) -> None:
+    policy = find_action_policy(name)
+
+    for verdict in Verdict:
+        assert recommend(policy, verdict)
+    usual = recommend(policy, Verdict.SUSPICIOUS)
+    for reason in Abstention:
+        assert recommend(policy, Verdict.SUSPICIOUS, (reason,))
+    for reason in (Abstention.TOO_SHORT, Abstention.TOO_NOISY, Abstention.NO_AUDIO_TRACK):
+        assert len(recommend(policy, Verdict.SUSPICIOUS, (reason,))) > len(usual)
+
+
+def test_the_shipped_policies_are_told_apart_by_version() -> None:
+    assert len({find_action_policy(name).version for name in SHIPPED_POLICIES}) == len(SHIPPED_POLICIES) == 3
+
+
+def test_a_newsroom_holds_the_story_and_a_fraud_desk_the_payment() -> None:
+    newsroom = {action.id for action in recommend(find_action_policy("newsroom"), Verdict.DEEPFAKE)}
+    fraud_desk = {action.id for action in recommend(find_action_policy("fraud-desk"), Verdict.DEEPFAKE)}
+
+    assert "hold" in newsroom and "no_sole_evidence" in newsroom
+    assert "stop_payment" in fraud_desk and "call_back" in fraud_desk
+
+
+def test_an_unknown_policy_name_says_which_there_are() -> None:
+    with pytest.raises(ActionPolicyError, match="general, newsroom, fraud-desk"):
+        find_action_policy("courtroom")
+
+
+def test_a_policy_is_found_by_path_too(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(policy_text({"verdicts": ALL_VERDICTS, "actions": [DO]}))
+
+    assert find_action_policy(str(path)).version == "test"

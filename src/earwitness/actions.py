@@ -1,6 +1,7 @@
 """What to do with a finding: sentences from a policy file, chosen by the verdict and the abstentions.
 
-    policy = load_action_policy()                  # the one that ships with earwitness
+    policy = load_action_policy()                  # the general one that ships with earwitness
+    policy = find_action_policy("newsroom")        # another that ships, or the path of your own
     recommend(policy, output.verdict, output.abstentions)
 
 An organisation replaces the file, not the code. Nothing here looks at a recording.
@@ -18,6 +19,12 @@ from earwitness.finding import Abstention, Verdict
 
 POLICY_FORMAT = 1
 DEFAULT_POLICY = "policies/recommended-actions.json"
+SHIPPED_POLICIES = {
+    "general": DEFAULT_POLICY,
+    "newsroom": "policies/newsroom.json",
+    "fraud-desk": "policies/fraud-desk.json",
+}
+"""By the name that users give; each is a file to copy and to change."""
 MAX_POLICY_BYTES = 1 << 20  # a page of rules; anything larger is the wrong file
 
 
@@ -49,7 +56,7 @@ def load_action_policy(path: Path | None = None) -> ActionPolicy:
     """
     try:
         if path is None:
-            text = resources.files("earwitness").joinpath(DEFAULT_POLICY).read_text(encoding="utf-8")
+            text = _shipped(DEFAULT_POLICY)
         else:
             if path.stat().st_size > MAX_POLICY_BYTES:
                 raise ActionPolicyError(f"{path} is larger than {MAX_POLICY_BYTES} bytes: not an action policy")
@@ -57,6 +64,17 @@ def load_action_policy(path: Path | None = None) -> ActionPolicy:
         return parse_action_policy(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ActionPolicyError(f"the action policy {path or DEFAULT_POLICY} can't be read: {error}") from error
+
+
+def find_action_policy(named: str) -> ActionPolicy:
+    """The policy that ships under the name `named`, else the file at that path. Raises ActionPolicyError."""
+    if named in SHIPPED_POLICIES:
+        return parse_action_policy(_shipped(SHIPPED_POLICIES[named]))
+    if not Path(named).exists():
+        raise ActionPolicyError(
+            f"there is no action policy {named!r}: name one of {', '.join(SHIPPED_POLICIES)} or a file"
+        )
+    return load_action_policy(Path(named))
 
 
 def parse_action_policy(text: str) -> ActionPolicy:
@@ -85,6 +103,10 @@ def recommend(
             for action in rule.actions:
                 chosen.setdefault(action.id, action)
     return tuple(chosen.values())
+
+
+def _shipped(name: str) -> str:
+    return resources.files("earwitness").joinpath(name).read_text(encoding="utf-8")
 
 
 def _rule(raw: dict[str, Any]) -> ActionRule:

@@ -1,6 +1,7 @@
 """The command line: parse, call, write. One function a command, one place where errors become exit codes.
 
     earwitness analyze FILE... [--json] [--model PATH] [--prior P]
+    earwitness analyze FILE --report OUT.pdf [--policy NAME|FILE] [--case ID] [--exhibit ID]
     earwitness scan PATH... --out scores.csv [--jobs N] [--json] [--model PATH] [--prior P] [--timeout SECONDS]
 
 Exit codes, also in --help:
@@ -28,6 +29,7 @@ from tqdm import tqdm
 
 from earwitness import __version__
 from earwitness.calibration import DEFAULT_PRIOR
+from earwitness.cli_report import ReceivedFile, add_report_options, check_report_options, write_file_report
 from earwitness.detector import DetectorInput
 from earwitness.errors import EarwitnessError, InputError, ModelError
 from earwitness.model_spec import file_sha256
@@ -54,6 +56,7 @@ class _Style(TypedDict):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Usage errors leave through argparse with code 2."""
     parsed = _parser().parse_args(arguments)
+    parsed.check(parsed)
     try:
         code: int = parsed.command(parsed)
     except EarwitnessError as error:
@@ -77,7 +80,10 @@ def _analyze(parsed: argparse.Namespace) -> int:
     code = EXIT_OK
     for name in parsed.files:
         try:
+            received = ReceivedFile(Path(name)) if parsed.report else None
             analysed = _analyse_file(detector, name)
+            if received is not None:
+                write_file_report(parsed, detector, analysed, received)
         except InputError as error:
             code = EXIT_INPUT
             if parsed.json:
@@ -149,7 +155,8 @@ def _parser() -> argparse.ArgumentParser:
 
     analyze = commands.add_parser("analyze", help="judge recordings and print what was found", **style)
     analyze.add_argument("files", nargs="+", metavar="FILE")
-    analyze.set_defaults(command=_analyze)
+    add_report_options(analyze)
+    analyze.set_defaults(command=_analyze, check=partial(check_report_options, analyze=analyze))
 
     scanner = commands.add_parser("scan", help="judge many recordings into a CSV table; resumes", **style)
     scanner.add_argument("paths", nargs="+", metavar="PATH", help="a recording, a folder, a .csv or a .txt list")
@@ -162,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="for each recording (default %(default)g)",
     )
-    scanner.set_defaults(command=_scan)
+    scanner.set_defaults(command=_scan, check=lambda _: None)
 
     for command in (analyze, scanner):
         command.add_argument("--model", type=Path, metavar="PATH", help="the .onnx file, its .json beside it")

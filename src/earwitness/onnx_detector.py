@@ -9,7 +9,7 @@ from pathlib import Path
 from earwitness.detector import DetectorInput, DetectorOutput
 from earwitness.model_spec import ModelSpec, default_model_path
 from earwitness.pipeline import ExamineOptions, Progress, examine
-from earwitness.scorer import load_scorer
+from earwitness.scorer import Scorer, load_scorer
 
 
 class OnnxAudioDetector:
@@ -30,6 +30,11 @@ class OnnxAudioDetector:
     @property
     def spec(self) -> ModelSpec:
         return self._scorer.spec
+
+    @property
+    def scorer(self) -> Scorer:
+        """The loaded network, for whoever scores more than whole recordings (the report's robustness panel)."""
+        return self._scorer
 
     def analyze(self, evidence: DetectorInput, progress: Progress | None = None) -> DetectorOutput:
         return examine(evidence.path, self._scorer, self._options, progress)
