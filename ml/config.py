@@ -39,8 +39,9 @@ class DataConfig:
     source_balance: float = 0.5
     """A source set weighs its number of clips to this power, and so does a speaker or system within its set:
     1 draws every clip equally often, 0 every source set."""
-    pair_sources: bool = True
-    """Draw each source set as often in both classes, so that a data set's voices don't tell them apart."""
+    source_pairing: float = 1.0
+    """1 draws each source set as often in both classes, so that a data set's voices don't tell them apart; 0 as often
+    as it has clips of the class; between the two, the geometric mean of both."""
     calibration_folds: int = 5
     """Of the cross-validation by which calibration is judged; each needs both classes."""
     crop_s_min: float = 1.28

@@ -96,6 +96,13 @@ def test_classes_weigh_alike_in_a_source_set_that_has_both() -> None:
     assert share[("lj", Label.SPOOF)] == pytest.approx(share[("lj", Label.BONAFIDE)])
 
 
+def test_half_a_pairing_lies_half_way() -> None:
+    clips = [clip(spoof=i < 90, repo="r", source_set="lj", speaker="lj") for i in range(100)]
+    clips += [clip(spoof=i < 10, repo="r", source_set="other", speaker="o") for i in range(100)]
+    spoof_of_lj = [draw_weights(clips, 1.0, pairing)[:90].sum() for pairing in (0.0, 0.5, 1.0)]
+    assert spoof_of_lj == pytest.approx([0.9, 0.75, 0.5])
+
+
 def test_a_large_system_does_not_drown_a_small_one() -> None:
     clips = [clip(spoof=True, repo="r", lineage="big") for _ in range(100)]
     clips += [clip(spoof=True, repo="r", lineage="small") for _ in range(4)]
@@ -104,7 +111,7 @@ def test_a_large_system_does_not_drown_a_small_one() -> None:
 
 
 def test_without_balance_every_clip_is_drawn_equally_often(corpus: list[Clip]) -> None:
-    weights = draw_weights(corpus, 1.0, pair_sources=False)
+    weights = draw_weights(corpus, 1.0, pairing=0.0)
     spoof = np.array([c.label is Label.SPOOF for c in corpus])
     assert weights[spoof] == pytest.approx(1 / spoof.sum())
     assert weights[~spoof] == pytest.approx(1 / (~spoof).sum())

@@ -47,7 +47,7 @@ class BatchFactory(Dataset[Batch]):
         self.frame_hop_samples = frame_hop_samples
         self.splicing = SpliceConfig(frame_hop_s=seconds(frame_hop_samples))
         data = experiment.data
-        weights = draw_weights(store.clips, data.source_balance, pair_sources=data.pair_sources)
+        weights = draw_weights(store.clips, data.source_balance, data.source_pairing)
         is_spoof = np.array([clip.label == Label.SPOOF for clip in store.clips])
         self.bonafide, self.spoof = np.flatnonzero(~is_spoof), np.flatnonzero(is_spoof)
         if not (self.bonafide.size and self.spoof.size):

@@ -92,17 +92,20 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int, *, disjoint_speaker
     return Split(tuple(train), tuple(heldout), tuple(sorted(dropped)))
 
 
-def draw_weights(clips: Sequence[Clip], balance: float = 0.5, *, pair_sources: bool = True) -> NDArray[np.float64]:
+def draw_weights(clips: Sequence[Clip], balance: float = 0.5, pairing: float = 1.0) -> NDArray[np.float64]:
     """(clips,): probability of each clip within its class; each class that occurs sums to 1.
 
-    A source set weighs its size to the power `balance`, counted over both classes and so alike in both with
-    `pair_sources`, else within the class. Within it a speaker (bona fide) or a lineage (spoof) weighs its clips to
-    that power. `balance` 1 without pairing draws every clip equally often.
+    A source set weighs its size to the power `balance`. Its size counts both classes (and so weighs alike in both)
+    with `pairing` 1, the class alone with 0; between, it is their geometric mean so weighted. Within the set a
+    speaker (bona fide) or a lineage (spoof) weighs its clips to the power `balance`. Balance 1 without pairing draws
+    every clip equally often.
     """
     weights = np.zeros(len(clips))
+    both = Counter(clip.source_set for clip in clips)
     for label in Label:
         members = [i for i, clip in enumerate(clips) if clip.label == label]
-        set_size = Counter(clip.source_set for clip in clips if pair_sources or clip.label == label)
+        own = Counter(clips[i].source_set for i in members)
+        set_size = {name: both[name] ** pairing * own[name] ** (1 - pairing) for name in own}
         groups = {i: clips[i].lineage if label is Label.SPOOF else clips[i].speaker for i in members}
         group_size = Counter((clips[i].source_set, groups[i]) for i in members)
         in_set: defaultdict[str, float] = defaultdict(float)
