@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Which of the slow tests `make soak` runs: all.
+ONLY ?=
 # What to examine in `make demo`: by default the recordings in examples/.
 FILE ?=
 # The labelled speech to train on; see docs/datasets.md for the public ones.
@@ -61,8 +63,9 @@ format: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed uploads
-	$(BIN)/python -m pytest -q -m slow --timeout 3600
+# A part of them by pytest's -k: make soak ONLY=fuzzed, ONLY=many_examples (Schemathesis), ONLY=killed.
+soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed uploads; ONLY=... for some of them
+	$(BIN)/python -m pytest -q -m slow --timeout 3600 $(if $(ONLY),-k '$(ONLY)')
 
 bench: $(VENV)/.dev ## print speed and memory, each beside something measured in the same run
 	$(BIN)/python benchmarks/bench_library.py
