@@ -14,6 +14,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from earwitness.waveform import Samples
+from ml.datasets.toy import toy_speech
+
 SOUND_S = 0.5
 _seeds = itertools.count(1)
 
@@ -26,7 +29,12 @@ def sound(rate_hz: int = 16_000, container: str = "flac", seed: int | None = Non
     rng = np.random.default_rng(next(_seeds) if seed is None else seed)
     count = round(SOUND_S * rate_hz)
     tone = 0.1 * np.sin(2 * np.pi * rng.uniform(100, 300) * np.arange(count) / rate_hz)
-    numbers = np.round(32767 * (tone + rng.normal(0, 0.02, count))).astype(np.int16)
+    return encoded((tone + rng.normal(0, 0.02, count)).astype(np.float32), rate_hz, container)
+
+
+def encoded(samples: Samples, rate_hz: int, container: str) -> bytes:
+    """`samples` as the bytes of a file."""
+    count, numbers = samples.size, np.round(32767 * samples).astype(np.int16)
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         stream = output.add_stream("flac" if container == "flac" else "pcm_s16le", rate=rate_hz, layout="mono")
@@ -75,6 +83,34 @@ def asvspoof2019_la(site: Path) -> None:
     for name, lines in PROTOCOLS_2019.items():
         folder = f"LA/ASVspoof2019_LA_{name.partition('.')[0]}/flac"
         tree |= {f"{folder}/{line.split()[1]}.flac": sound() for line in lines.splitlines()}
+    zipped(site / "LA.zip", tree)
+
+
+ATTACKS = ("A01", "A02", "A03", "A04", "A05", "A06")
+
+
+def asvspoof2019_la_speech(site: Path) -> None:
+    """The same layout with enough toy speech to train on, and with the verification scores of the evaluation."""
+    rng = np.random.default_rng(2019)
+    tree: dict[str, bytes] = {}
+    for split, protocol, speakers, bonafide, spoof in (
+        ("train", "train.trn", 10, 12, 5), ("dev", "dev.trl", 4, 4, 1), ("eval", "eval.trl", 4, 4, 1),
+    ):  # fmt: skip
+        rows = []
+        for speaker in range(speakers):
+            name = f"LA_{split[0].upper()}{speaker:03d}"
+            rows += [f"{name} - - bonafide"] * bonafide
+            rows += [f"{name} - {attack} spoof" for attack in ATTACKS for _ in range(spoof)]
+        lines = []
+        for number, row in enumerate(rows):
+            file, (name, rest) = f"LA_{split[0].upper()}_{number:07d}", row.split(" ", 1)
+            lines.append(f"{name} {file} {rest}\n")
+            speech = toy_speech(rng, rng.uniform(1.6, 2.0), is_spoof=row.endswith("spoof"))
+            tree[f"LA/ASVspoof2019_LA_{split}/flac/{file}.flac"] = encoded(speech, 16_000, "flac")
+        tree[f"LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{protocol}.txt"] = "".join(lines).encode()
+    trials = [("bonafide", "target", 3.0), ("bonafide", "nontarget", -3.0), ("A07", "spoof", 2.0)]
+    scores = [f"{source} {key} {rng.normal(mean):.6f}\n" for source, key, mean in trials for _ in range(50)]
+    tree["LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"] = "".join(scores).encode()
     zipped(site / "LA.zip", tree)
 
 
