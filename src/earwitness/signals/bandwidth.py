@@ -41,7 +41,7 @@ class Bandwidth:
 
 
 def steepest_fall(power: NDArray[np.float64]) -> tuple[float, float]:
-    """Frequency in Hz and depth in dB of the steepest fall of a spectrum, shape (FRAME_SAMPLES // 2 + 1,)."""
+    """Where (Hz, half-way down) and how deep (dB) a spectrum, shape (FRAME_SAMPLES // 2 + 1,), falls most steeply."""
     level_db = 10.0 * np.log10(np.maximum(power / power.max(), 10.0 ** (FLOOR_DB / 10.0)))
     width = round(EDGE_HZ / BIN_HZ)
     smooth = np.convolve(level_db, np.full(width, 1.0 / width), mode="valid")  # smooth[i]: bins i to i + width - 1
@@ -49,4 +49,7 @@ def steepest_fall(power: NDArray[np.float64]) -> tuple[float, float]:
     gap = width // 2
     fall_db = smooth[edges - gap - width] - smooth[np.minimum(edges + gap, smooth.size - 1)]
     steepest = int(fall_db.argmax())
-    return float(edges[steepest] * BIN_HZ), max(float(fall_db[steepest]), 0.0)
+    around = np.arange(edges[steepest] - gap - width, min(edges[steepest] + gap + width, level_db.size))
+    half_way_db = smooth[edges[steepest] - gap - width] - fall_db[steepest] / 2.0
+    above = around[level_db[around] >= half_way_db]
+    return float((above[-1] if above.size else edges[steepest]) * BIN_HZ), max(float(fall_db[steepest]), 0.0)
