@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT_MS = 30_000  # SQLite has one writer; a queue of short transactions drains well within this
@@ -25,6 +26,8 @@ _IMMEDIATE = "earwitness_begin_immediate"
 _SYNCHRONOUS = "earwitness_synchronous"
 
 
+DATABASE_AWAY = (OperationalError, InterfaceError, NoConnectionError)
+"""Restarting, SQLite's one writer busy, a connection lost, none free in the pool: what passes by itself."""
 DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",

@@ -106,6 +106,12 @@ class StorageFullError(AppError):
     code = "storage_full"
 
 
+class DatabaseUnavailableError(AppError):
+    """It restarts, or is too busy: what was not acknowledged was not done."""
+
+    code = "database_unavailable"
+
+
 class EvidenceMissingError(AppError):
     """A record's bytes are not in the store: an operator must look."""
 
@@ -178,6 +184,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     UnsupportedMediaError: (415, "Unsupported media"),
     IdempotencyKeyError: (422, "The idempotency key can't be used"),
     StorageFullError: (507, "The evidence store is full"),
+    DatabaseUnavailableError: (503, "The database is not available"),
     EvidenceMissingError: (500, "The evidence is missing"),
     EvidenceAlteredError: (500, "The evidence was altered"),
     NotAuthenticatedError: (401, "Not authenticated"),

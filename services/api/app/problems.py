@@ -18,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.database import DATABASE_AWAY
 from app.errors import (
     INTERNAL_CODE,
     AppError,
+    DatabaseUnavailableError,
     NotAuthenticatedError,
     QueueFullError,
     RunFailedError,
@@ -112,7 +114,7 @@ TITLES = {
     415: "No multipart form, or no recording that can be decoded",
     422: "A parameter, form field or recording is wrong",
     500: "The service failed; the log says how",
-    503: "Not now: stopping, too busy, or without a model",
+    503: "Not now: stopping, too busy, without its database or a model",
     504: "The run exceeded its time limit and was stopped",
     507: "The evidence store is full",
 }
@@ -121,6 +123,8 @@ TITLES = {
 def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _known)
     app.add_exception_handler(EarwitnessError, _known)
+    for kind in DATABASE_AWAY:
+        app.add_exception_handler(kind, _database_away)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused_by_framework)
     app.add_exception_handler(ClientDisconnect, _client_gone)
@@ -138,7 +142,7 @@ def _known(request: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, NotAuthenticatedError):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, QueueFullError | ShuttingDownError):
+    if isinstance(error, QueueFullError | ShuttingDownError | DatabaseUnavailableError):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     # Our own words are made for the client; a library's message on a fault of the host may name a path.
     detail = str(error) if isinstance(error, AppError) or status < 500 else title
@@ -148,6 +152,12 @@ def _known(request: Request, error: Exception) -> Response:
     return problem_response(
         request, status=status, title=title, detail=detail, code=code_of(error), headers=headers, **more
     )
+
+
+def _database_away(request: Request, error: Exception) -> Response:
+    away = DatabaseUnavailableError("the database is not available for the moment: try again later")
+    away.__cause__ = error  # for the log
+    return _known(request, away)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url as parse
@@ -55,3 +56,30 @@ def test_a_database_of_a_later_version_is_left_alone(
     with database.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "29991231_later"
     database.close()
+
+
+def test_a_database_that_goes_away_is_503_and_its_return_is_noticed(
+    make_client: Callable[..., TestClient],
+    make_url: Any,
+    postgres_uri: str,
+    upload: Callable[..., str],
+    wav: bytes,
+) -> None:
+    url = make_url("postgresql")
+    name = parse(url).database
+    client = make_client(database_url=url)
+    analysis_id = upload(client)
+    with psycopg.connect(postgres_uri, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+        for answer in (
+            client.get(f"/v1/analysis/{analysis_id}"),
+            client.post("/v1/analysis/upload", files={"file": ("b.wav", wav)}),
+            client.post(f"/v1/analysis/{analysis_id}/run"),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+            assert answer.headers["Retry-After"] and name not in answer.text
+        assert client.get("/ready").json()["checks"]["database"] != "ok"
+        admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+    assert client.get("/v1/analysis").json()["total"] == 1
+    assert client.post(f"/v1/analysis/{analysis_id}/run").json()["status"] == "DONE"

@@ -82,7 +82,7 @@ async def upload(
     "/{analysis_id:uuid}",  # so that `upload` is no id, and GET on it is 405
     summary="The record",
     response_model=AnalysisView,
-    responses=documented(400, 401, 403, 404, 422),
+    responses=documented(400, 401, 403, 404, 422, 503),
 )
 def get_record(
     analysis_id: uuid.UUID,
@@ -97,7 +97,7 @@ def get_record(
     "",
     summary="Records, newest first",
     response_model=AnalysisPage,
-    responses=documented(400, 401, 403, 422),
+    responses=documented(400, 401, 403, 422, 503),
 )
 def list_records(
     request: Request,

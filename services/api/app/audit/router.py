@@ -21,7 +21,7 @@ router = APIRouter(tags=["audit"])
     "/v1/analysis/{analysis_id:uuid}/events",
     summary="The analysis's audit events, oldest first",
     response_model=EventList,
-    responses=documented(400, 401, 403, 404, 422),
+    responses=documented(400, 401, 403, 404, 422, 503),
 )
 def list_events(
     analysis_id: uuid.UUID,
@@ -37,7 +37,7 @@ def list_events(
     "/v1/audit/chain",
     summary="Follow the whole audit chain",
     response_model=ChainView,
-    responses=documented(400, 401, 403),
+    responses=documented(400, 401, 403, 503),
 )
 def verify_chain(
     state: Annotated[ServiceState, Depends(service_state)],

@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["evidence"])
             "description": "The recording; `Repr-Digest` (RFC 9530) is the hash of its receipt",
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         },
-        **documented(400, 401, 403, 404, 422, 500),
+        **documented(400, 401, 403, 404, 422, 500, 503),
     },
 )
 def get_evidence(

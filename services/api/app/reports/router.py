@@ -33,7 +33,7 @@ router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["reports"])
             "description": f"Report version {REPORT_VERSION}",
             "content": {"application/json": {"schema": report_schema()}},
         },
-        **documented(400, 401, 403, 404, 406, 409, 422),
+        **documented(400, 401, 403, 404, 406, 409, 422, 503),
     },
 )
 def get_report(

@@ -71,7 +71,7 @@ async def run(
     "/runs",
     summary="Every run that ended, newest first",
     response_model=RunList,
-    responses=documented(400, 401, 403, 404, 422),
+    responses=documented(400, 401, 403, 404, 422, 503),
 )
 def list_runs(
     analysis_id: uuid.UUID,

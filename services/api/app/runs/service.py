@@ -15,8 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 
 from app.analysis import repository as records
@@ -24,7 +22,7 @@ from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord, Status
 from app.audit import repository as audit
 from app.audit.models import EventType
-from app.database import Database
+from app.database import DATABASE_AWAY, Database
 from app.errors import AppError, DetectorBugError, RunInterruptedError, RunUnderWayError
 from app.evidence.store import EvidenceStore
 from app.identity.user import User
@@ -40,8 +38,6 @@ from earwitness.errors import EarwitnessError
 
 RECORDING_ATTEMPTS = 6
 RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
-DATABASE_AWAY = (OperationalError, InterfaceError, NoConnectionError)
-"""Restarting, SQLite's one writer busy, a connection lost, none free in the pool: what passes by itself."""
 
 UNFORESEEN = "the service failed in a way that it should not; its log says how"
 
