@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     calibrating = commands.add_parser("calibrate", help="fit a candidate's calibration, thresholds and OOD limit")
     calibrating.add_argument("--run", type=Path, required=True)
     calibrating.add_argument("--jobs", type=int, default=2)
-    calibrating.add_argument("--quiet", action="store_true")
+    calibrating.add_argument("--quiet", action="store_true", help="no progress bar")
+    calibrating.add_argument("--fresh", action="store_true", help="score anew what was scored before")
     calibrating.add_argument("--max-bonafide-called-deepfake", type=float, default=0.02)
     calibrating.add_argument("--max-spoof-called-authentic", type=float, default=0.05)
     calibrating.add_argument(
@@ -117,7 +118,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
     experiment = load(options.run / BEST_NAME).experiment
     clips, split = split_clips(experiment)
     graph = options.run / CANDIDATE / MODEL_NAME
-    scoring = ScoringOptions(jobs=options.jobs, seed=experiment.seed, quiet=options.quiet)
+    scoring = ScoringOptions(jobs=options.jobs, seed=experiment.seed, quiet=options.quiet, fresh=options.fresh)
     heldout = scored_split(
         graph, [clips[i] for i in split.heldout], options.run / "evaluation", "heldout", scoring
     )
