@@ -16,7 +16,7 @@ import pytest
 
 from earwitness.explain import clock, percent
 from earwitness.model_spec import file_sha256
-from earwitness.report import report_schema
+from earwitness.reporting.contents import report_schema
 from scripts.demo import EXAMPLES, examine, examples, keep, outcome_of, short
 from scripts.local_service import HOST, Service, ServiceError
 from tests.audio_files import write_audio

@@ -10,13 +10,13 @@ import jsonschema
 import pytest
 
 from earwitness.finding import Verdict
+from earwitness.panel import Panel, Trial
 from earwitness.pipeline import examine
 from earwitness.report import CustodyMetadata, EvidenceMetadata, MethodMetadata, method_from_spec
 from earwitness.report import build_report as build_version_1
 from earwitness.report import report_schema as schema_of_version_1
 from earwitness.reporting.contents import REPORT_VERSION, Derived, SecondLook, report_schema
 from earwitness.reporting.second_look import look_again
-from earwitness.robustness import Panel, Trial
 from earwitness.scorer import Scorer
 from tests.audio_files import write_audio, write_silent_film
 from tests.reports import GROUNDS, KINDS, NOON, Kind, a_failed_subject, a_report, a_subject, an_output

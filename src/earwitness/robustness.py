@@ -20,6 +20,7 @@ from av.codec import CodecContext
 from earwitness.calibration import posterior
 from earwitness.canonical import canonicalise
 from earwitness.finding import Verdict, WindowScore
+from earwitness.panel import Panel, Trial
 from earwitness.policy import decide
 from earwitness.scorer import Scorer
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples, db_to_gain, sample_count, seconds
@@ -50,31 +51,6 @@ class Condition:
     id: str
     title: str
     apply: Callable[[Samples], Samples]
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    id: str
-    title: str
-    score: float
-    llr: float
-    p_fake: float
-    verdict: Verdict
-    flipped: bool
-    """The verdict is another one than that of the same sound unaltered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    windows: int
-    sound_s: float
-    """Sound that was scored again, overlaps counted twice."""
-    unaltered: Trial
-    trials: tuple[Trial, ...]
-    llr_low: float
-    """Over all trials, the unaltered one included."""
-    llr_high: float
-    flips: int
 
 
 def choose_windows(windows: Sequence[WindowScore]) -> tuple[WindowScore, ...]:

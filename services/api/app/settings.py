@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     max_queued_runs: int = Field(default=1_000, ge=1)
     shutdown_grace: timedelta = timedelta(seconds=20)
     """How long a stopping service waits for what is under way before it interrupts it."""
+    action_policy: str = "general"
+    """Where a report's recommended actions come from: a shipped policy's name, or a file."""
     cors_origins: tuple[str, ...] = ()
     """Closed unless an operator opens it: a JSON list of origins."""
     log_level: str = "INFO"

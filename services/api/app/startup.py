@@ -15,6 +15,7 @@ from app.evidence.store import FolderStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
 from app.migration import migrate
+from app.reports.second_looks import SecondLooks
 from app.runs import service as runs
 from app.runs import worker
 from app.runs.method import Installation
@@ -22,7 +23,7 @@ from app.runs.queue import LocalQueue
 from app.runs.workers import WorkerPool
 from app.settings import Settings
 from app.state import ServiceState
-from earwitness.actions import load_action_policy
+from earwitness.actions import find_action_policy
 
 PROBE_MEMORY_BYTES = 2 << 30  # address space; a container's headers need a fraction of it
 LOADING_LIMIT_S = 120.0
@@ -48,12 +49,14 @@ def start(
     database = Database(settings.database_url)
     stack.callback(database.close)
     migrate(database)
-    policy = load_action_policy()
+    policy = find_action_policy(settings.action_policy)
     workers = WorkerPool(
         (source, description), workers=settings.workers, memory_bytes=settings.worker_memory_bytes
     )
     prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
     stack.callback(prober.close)
+    reporter = WorkerPool((source, description), workers=1, memory_bytes=settings.worker_memory_bytes)
+    stack.callback(reporter.close)  # its process starts with the first full report
     runner = runs.Runner(
         database=database,
         store=store,
@@ -83,6 +86,7 @@ def start(
         metrics=metrics,
         detector=description,
         action_policy=policy,
+        second_looks=SecondLooks(reporter, store, settings.run_timeout),
         prober=prober,
         queue=queue,
         detector_loaded=loaded,

@@ -11,6 +11,7 @@ from app.detectors.source import DetectorDescription
 from app.evidence.store import EvidenceStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
+from app.reports.second_looks import SecondLooks
 from app.runs.queue import JobQueue
 from app.runs.workers import WorkerPool
 from app.settings import Settings
@@ -29,11 +30,15 @@ class ServiceState:
     metrics: Metrics
     detector: DetectorDescription
     action_policy: ActionPolicy
+    second_looks: SecondLooks
+    """For full reports."""
     prober: WorkerPool
     """Looks at uploads."""
     queue: JobQueue
     detector_loaded: Future[str | None]
     """Ends when the first worker has loaded the detector, or failed to."""
+    report_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LOOKS_AT_ONCE))
+    """Full reports wait here for their second look, for the same reason as uploads for the prober."""
     look_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LOOKS_AT_ONCE))
     """Uploads wait here for the prober: in the thread pool that all endpoints share, they could use up its threads."""
 

@@ -39,7 +39,7 @@ def test_ready_is_503_when_the_evidence_store_is_gone(
 def test_version_tells_release_revision_and_report_version(client: TestClient) -> None:
     answer = client.get("/version").json()
     assert answer.keys() == {"version", "git_revision", "report_version"}
-    assert answer["report_version"] == 1
+    assert answer["report_version"] == 2
 
 
 def test_git_revision_reads_loose_and_packed_references(tmp_path: Path) -> None:

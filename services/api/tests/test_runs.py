@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from app.detectors.source import DummySource
 from earwitness.dummy import DummyDetector
 from earwitness.finding import Abstention
-from earwitness.report import report_schema
+from earwitness.reporting.contents import report_schema
 
 Upload = Callable[..., str]
 MakeClient = Callable[..., TestClient]

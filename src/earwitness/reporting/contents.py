@@ -20,6 +20,7 @@ from earwitness.explain import REASONS
 from earwitness.finding import Abstention, Verdict
 from earwitness.grounds import Grounds, Severity
 from earwitness.likelihood import ENFSI_2015, likelihood
+from earwitness.panel import Panel
 from earwitness.report import (
     GENERAL_LIMITATIONS,
     METHOD_NOT_RECORDED,
@@ -33,7 +34,6 @@ from earwitness.report import (
 )
 from earwitness.reporting import wording
 from earwitness.reporting.validation import Circumstances, validation_block
-from earwitness.robustness import Panel
 
 REPORT_VERSION = 2
 SCHEMA = f"schemas/report-v{REPORT_VERSION}.schema.json"

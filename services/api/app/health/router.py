@@ -10,7 +10,7 @@ from app.health.schemas import HealthView, ReadyView, VersionView
 from app.state import ServiceState, service_state
 from app.version import git_revision
 from earwitness import __version__
-from earwitness.report import REPORT_VERSION
+from earwitness.reporting.contents import REPORT_VERSION
 
 router = APIRouter(tags=["service"])
 

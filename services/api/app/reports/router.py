@@ -1,66 +1,78 @@
 """The forensic report."""
 
 import uuid
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
-from fastapi.responses import JSONResponse
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Header, Query, Response
 
-from app.analysis import service as analyses
-from app.audit import repository as audit
-from app.audit.models import EventType
-from app.errors import EvidenceMissingError, NotAcceptableError
+from app.errors import NotAcceptableError
 from app.identity.permissions import Action, allow
 from app.identity.user import User
-from app.orm import utc_now
 from app.problems import documented
 from app.reports import service
-from app.runs import repository as runs
+from app.reports.negotiation import negotiated
 from app.state import ServiceState, service_state
-from earwitness.report import REPORT_VERSION, report_schema
-
-JSON_TYPES = frozenset({"application/json", "application/*", "*/*"})
+from earwitness.reporting.contents import REPORT_VERSION, report_schema
+from earwitness.reporting.forms import Form
+from earwitness.reporting.html import content_policy
 
 router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["reports"])
+
+EXTENSIONS = {Form.JSON: "json", Form.PDF: "pdf", Form.HTML: "html"}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+TEXT = {"schema": {"type": "string"}}
 
 
 @router.get(
     "/report",
     summary="The forensic report",
-    response_class=JSONResponse,
+    response_class=Response,
     responses={
         200: {
-            "description": f"Report version {REPORT_VERSION}",
-            "content": {"application/json": {"schema": report_schema()}},
+            "description": f"Report version {REPORT_VERSION}: JSON, PDF/A-3b with the JSON attached, or a page alone",
+            "content": {
+                Form.JSON.value: {"schema": report_schema()},
+                Form.PDF.value: BINARY,
+                Form.HTML.value: TEXT,
+            },
         },
-        **documented(400, 401, 403, 404, 406, 409, 422, 503),
+        **documented(400, 401, 403, 404, 406, 409, 422, 500, 503),
     },
 )
-def get_report(
+async def get_report(
+    *,
     analysis_id: uuid.UUID,
     state: Annotated[ServiceState, Depends(service_state)],
     user: Annotated[User, Depends(allow(Action.READ_REPORT))],
     accept: Annotated[str, Header()] = "*/*",
-) -> Any:
-    """On the newest run. Its JSON Schema is part of this document; `report_version` says which one it follows.
-
-    Issuing a report is an access to the case, so the audit trail notes it, before the report lists the trail.
+    robustness: Annotated[
+        bool,
+        Query(
+            description="Read the evidence again, for the hash of its decoded sound and the robustness panel. "
+            "PDF and HTML always do."
+        ),
+    ] = False,
+    report_version: Annotated[
+        int, Query(ge=1, le=REPORT_VERSION, description="1 for readers of the older schema, as JSON only.")
+    ] = REPORT_VERSION,
+) -> Response:
+    """On the newest run, in the form that `Accept` asks for. The JSON Schema is part of this document;
+    `report_version` says which one a report follows.
     """
-    if not JSON_TYPES & {part.split(";")[0].strip().lower() for part in accept.split(",")}:
-        raise NotAcceptableError("reports are issued as application/json")
-    with state.database.write() as session:
-        record = analyses.require(session, analysis_id)
-        service.require_ended(record)
-        run = runs.get(session, record.run_id) if record.run_id else None
-        if run is None:
-            raise EvidenceMissingError("the newest run of this analysis is not in the database")
-        details = {"run_id": str(run.id), "report_version": REPORT_VERSION}
-        audit.append(session, EventType.REPORT_ISSUED, actor=user.name, analysis_id=analysis_id, details=details)
-        report = service.report(
-            record,
-            run,
-            audit.of_analysis(session, analysis_id),
-            policy=state.action_policy,
-            generated_at=utc_now(),
-        )
-    return JSONResponse(report)
+    form = negotiated(accept)
+    if report_version < REPORT_VERSION and form is not Form.JSON:
+        raise NotAcceptableError(f"version {report_version} of the report is issued as {Form.JSON.value} only")
+    order = service.Order(form, report_version, full=form is not Form.JSON or robustness)
+    look = None
+    wanted = await to_thread.run_sync(service.wanted, state, analysis_id)
+    if order.full and report_version == REPORT_VERSION:
+        look = await to_thread.run_sync(state.second_looks.of, wanted, limiter=state.report_limiter)
+    body = await to_thread.run_sync(partial(service.issue, state, user, analysis_id, order, look))
+    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    if form is Form.HTML:
+        headers["Content-Security-Policy"] = content_policy()
+    name = f"report-{analysis_id}.{EXTENSIONS[form]}"
+    headers["Content-Disposition"] = f'{"attachment" if form is Form.PDF else "inline"}; filename="{name}"'
+    return Response(body, media_type=form.value, headers=headers)

@@ -61,4 +61,6 @@ class DetectorRun(Base):
     most_suspicious: Mapped[JsonDict | None] = mapped_column(JSON(none_as_null=True))
     media: Mapped[JsonDict | None] = mapped_column(JSON(none_as_null=True))
     duration_s: Mapped[float | None] = mapped_column(Float)
+    grounds: Mapped[JsonDict | None] = mapped_column(JSON(none_as_null=True))
+    """Signals, statements, stretches, deletion evidence (`earwitness.grounds`); None: the detector gave none."""
     timings_ms: Mapped[JsonDict] = mapped_column(JSON, default=dict)

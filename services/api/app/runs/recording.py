@@ -12,6 +12,7 @@ from app.runs.models import DetectorRun, RunOutcome
 from earwitness.detector import DetectorOutput
 from earwitness.errors import EarwitnessError
 from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
+from earwitness.output_json import grounds_as_dict, grounds_from_dict
 
 
 def finding_columns(output: DetectorOutput) -> dict[str, Any]:
@@ -88,6 +89,7 @@ def _fill(run: DetectorRun, output: DetectorOutput) -> None:
     run.most_suspicious = asdict(output.most_suspicious) if output.most_suspicious else None
     run.media = asdict(output.media) if output.media else None
     run.duration_s = output.duration_s
+    run.grounds = None if output.grounds is None else grounds_as_dict(output.grounds)
     run.timings_ms = dict(output.timings_ms)
 
 
@@ -123,6 +125,7 @@ def output_of(run: DetectorRun) -> DetectorOutput | None:
         duration_s=run.duration_s,
         warnings=tuple(run.warnings),
         timings_ms=run.timings_ms,
+        grounds=None if run.grounds is None else grounds_from_dict(run.grounds),
     )
 
 

@@ -18,6 +18,8 @@ from earwitness.detector import Detector, DetectorInput, DetectorOutput
 from earwitness.errors import EarwitnessError, ModelError, ModelMismatchError
 from earwitness.finding import MediaInfo
 from earwitness.media import open_media
+from earwitness.reporting.contents import SecondLook
+from earwitness.reporting.outline import Outline
 
 EXIT_OUT_OF_MEMORY = 77
 """Exit status of a worker that ran out of memory: its heap can't be trusted, so it does not go on."""
@@ -60,6 +62,23 @@ def examine(path: Path, metadata: Mapping[str, str], cpu_s: float) -> DetectorOu
     """Run the detector. Raises what it raises, the stored path replaced by the user's label in messages."""
     with _guarded(path, metadata.get("filename", "the recording"), cpu_s):
         return _loaded().analyze(DetectorInput(path, metadata))
+
+
+def look_again(
+    path: Path, label: str, output: DetectorOutput, panel_prior: float | None, cpu_s: float
+) -> tuple[Outline | None, SecondLook]:
+    """For the full report: the sound's outline, and the scores after codecs, gain and trimming at `panel_prior`.
+
+    None for `panel_prior` leaves the panel out: the run was made with another model than this process has.
+    """
+    from earwitness.onnx_detector import OnnxAudioDetector  # noqa: PLC0415  only workers need the runtime
+    from earwitness.reporting.second_look import look_again as at_the_file  # noqa: PLC0415
+
+    with _guarded(path, label, cpu_s):
+        detector = _loaded()
+        if panel_prior is None or not isinstance(detector, OnnxAudioDetector):
+            return at_the_file(path, output, None)
+        return at_the_file(path, output, detector.scorer, panel_prior)
 
 
 def look(path: Path, label: str, cpu_s: float) -> MediaInfo:

@@ -1,0 +1,104 @@
+"""The full report's second look at the sound, in a worker process of its own; the newest ones are remembered.
+
+    looks = SecondLooks(pool, store, detector, timeout)
+    outline, look = looks.of(run, filename)
+
+A look is the same however often it is made: evidence and model are fixed, nothing in it is random. So it is kept for
+a while in memory only, and made anew where it was forgotten.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from app.detectors.source import DetectorDescription
+from app.errors import AppError, RunInterruptedError, code_of
+from app.evidence.store import EvidenceStore
+from app.runs import worker
+from app.runs.models import DetectorRun
+from app.runs.recording import output_of
+from app.runs.workers import WorkerPool
+from earwitness.detector import DetectorOutput
+from earwitness.errors import EarwitnessError
+from earwitness.reporting.contents import SecondLook
+from earwitness.reporting.outline import Outline
+
+REMEMBERED = 16
+"""About a megabyte each, most of it the spectrogram."""
+NOTHING_FOUND = SecondLook(panel_absent="No panel: the run found nothing that could be scored again.")
+
+Look: TypeAlias = tuple[Outline | None, SecondLook]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which run's sound is looked at: everything that is needed of its row."""
+
+    run_id: UUID
+    sha256: str
+    filename: str
+    output: DetectorOutput | None
+    panel_prior: float | None
+    """None where the loaded model is not the run's: only the same one's scores can be compared."""
+
+
+def wanted_of(run: DetectorRun, sha256: str, filename: str, prior: float, detector: DetectorDescription) -> Wanted:
+    recorded = run.method or {}
+    same = run.model_sha256 is not None and (run.model_sha256, recorded.get("spec_sha256")) == (
+        detector.model_sha256,
+        detector.spec_sha256,
+    )
+    return Wanted(run.id, sha256, filename, output_of(run), prior if same else None)
+
+
+class SecondLooks:
+    """Safe to call from several threads; each waits for its own look."""
+
+    def __init__(self, pool: WorkerPool, store: EvidenceStore, timeout: timedelta) -> None:
+        self._pool = pool
+        self._store = store
+        self._timeout_s = timeout.total_seconds()
+        self._lock = threading.Lock()
+        self._remembered: OrderedDict[UUID, Look] = OrderedDict()
+
+    def of(self, wanted: Wanted) -> Look:
+        """What can't be made is absent with its reason: a report is due on altered evidence and failed runs too.
+
+        Raises RunInterruptedError where the service stops meanwhile.
+        """
+        if wanted.output is None:
+            return None, NOTHING_FOUND
+        with self._lock:
+            if (known := self._remembered.get(wanted.run_id)) is not None:
+                self._remembered.move_to_end(wanted.run_id)
+                return known
+        try:
+            look = self._made(wanted, wanted.output)
+        except RunInterruptedError:
+            raise
+        except (EarwitnessError, AppError) as error:  # not remembered: it may be another time
+            reason = f"No panel and no figures: the evidence could not be read again ({code_of(error)})."
+            return None, SecondLook(panel_absent=reason)
+        with self._lock:
+            self._remembered[wanted.run_id] = look
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+        return look
+
+    def _made(self, wanted: Wanted, output: DetectorOutput) -> Look:
+        self._store.verify(wanted.sha256)
+        cpu_s = self._timeout_s * (os.cpu_count() or 1) + 1
+        with self._store.local_copy(wanted.sha256) as path:
+            return self._pool.call(
+                worker.look_again,
+                path,
+                wanted.filename,
+                output,
+                wanted.panel_prior,
+                cpu_s,
+                timeout_s=self._timeout_s,
+            )
