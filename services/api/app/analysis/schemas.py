@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -121,14 +121,16 @@ class AnalysisPage(BaseModel):
 DEFAULT_PAGE = 20
 MAX_PAGE = 200
 MAX_OFFSET = 2**31 - 1  # more than anybody pages through, and every database takes it
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 DATE_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:")
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 
-def _sensible_year(moment: datetime) -> datetime:
-    if not 1970 <= moment.year <= 9000:
-        raise ValueError("the year must lie between 1970 and 9000")
-    return moment
+def _within_reach(moment: datetime) -> datetime:
+    """The nearest time that every database and every time zone can hold; no record lies beyond either end."""
+    if moment.year < EARLIEST.year:
+        return EARLIEST
+    return LATEST if moment.year >= LATEST.year else moment
 
 
 def _written_out(value: object) -> object:
@@ -137,7 +139,7 @@ def _written_out(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_sensible_year)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_within_reach)]
 
 
 class ListQuery(BaseModel):
