@@ -63,8 +63,8 @@ def _bench_steps(folder: Path, model: Path) -> None:
         whole_s = _fastest(partial(examine, path, scorer))
         timings = examine(path, scorer).timings_ms
         shares = ", ".join(
-            f"{step} {100 * timings[step] / timings['total']:.0f} %"
-            for step in ("decode", "listen", "canonical", "network")
+            f"{step} {100 * timings.get(step, 0.0) / timings['total']:.0f} %"
+            for step in ("decode", "listen", "signals", "canonical", "network", "deletion")
         )
         print(
             f"  {file_name:6} examined {60 / whole_s:6.0f} x   decoded only {60 / decoding_s:6.0f} x   "

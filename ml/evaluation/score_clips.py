@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from earwitness.errors import InputError
 from earwitness.media import read_waveform
-from earwitness.pipeline import examine
+from earwitness.pipeline import ExamineOptions, examine
 from earwitness.scorer import Scorer, load_scorer
 from ml.datasets.manifest import Clip, Label
 from ml.evaluation.atomic_write import write_text
@@ -144,7 +144,7 @@ def _score_one(work: tuple[Clip, str, list[int]]) -> tuple[float, Measured] | st
     assert _scorer is not None, "the pool's initialiser runs first"
     try:
         with _recording(clip, condition, seed) as path:
-            output = examine(path, _scorer)
+            output = examine(path, _scorer, ExamineOptions(grounds=False))
     except InputError as error:
         return f"{error.code}: {error}"
     if output.score is None:
