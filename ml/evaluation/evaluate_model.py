@@ -43,6 +43,8 @@ class Report:
     goals: tuple[JudgedGoal, ...]
     judged: Judged
     segments: SegmentFigures | None
+    provenance: dict[str, str]
+    """What was judged, on what, where: printed above the figures."""
     text: str
     json_path: Path
     page_path: Path
@@ -130,7 +132,7 @@ def evaluate(
         notes=[segments.text] if segments else [],
     )
     page_path = write_page(folder / f"{name}.html", page)
-    return Report(summary, goals, judged, segments, "\n".join(lines), json_path, page_path)
+    return Report(summary, goals, judged, segments, provenance, "\n".join(lines), json_path, page_path)
 
 
 def cost_over_vad(graph: Path) -> float:

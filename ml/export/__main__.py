@@ -11,6 +11,7 @@ from earwitness.errors import ModelError
 from ml.config import ConfigError
 from ml.datasets.errors import DatasetError
 from ml.evaluation.__main__ import add_scoring_options, evaluate_run
+from ml.evaluation.card import read_card, write_card
 from ml.evaluation.scores import EvaluationInputError
 from ml.export.candidate import make_candidate
 from ml.export.graph import ExportError
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     promoting = commands.add_parser("promote", help="check a calibrated candidate and make it the shipped model")
     promoting.add_argument("--models", type=Path, default=Path("models/audio"))
+    promoting.add_argument("--card", type=Path, help="the model card whose figures are then written anew")
     promoting.add_argument("--allow-worse", action="store_true", help="also where the shipped model is better")
     add_scoring_options(promoting, run_required=True)
     rolling = commands.add_parser("rollback", help="exchange the shipped model and the one before it")
@@ -39,7 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{made.graph}: largest difference to PyTorch {made.parity.largest_difference:.1e}")
             case "promote":
                 check_ready(options.run)  # before hours of scoring
-                done = promote(options.run, options.models, evaluate_run(options), allow_worse=options.allow_worse)
+                if options.card:
+                    read_card(options.card)
+                report = evaluate_run(options)
+                done = promote(options.run, options.models, report, allow_worse=options.allow_worse)
+                if options.card:
+                    write_card(options.card, report, done.spec)
                 print(
                     f"{done.spec.model_version} is shipped; largest difference to PyTorch "
                     f"{done.parity.largest_difference:.1e}, {done.latency_ms:.1f} ms a window on one thread"

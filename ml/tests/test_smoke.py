@@ -12,6 +12,7 @@ from earwitness.model_spec import load_spec
 from earwitness.pipeline import examine
 from earwitness.scorer import load_scorer
 from ml.evaluation.__main__ import main as evaluation_main
+from ml.evaluation.card import BEGIN, END
 from ml.evaluation.regression import main as regression_main
 from ml.export.__main__ import main as export_main
 from ml.export.candidate import NOT_CALIBRATED
@@ -93,12 +94,33 @@ def test_a_second_promotion_keeps_the_first_for_a_rollback(run: Path, toy_manife
     models = tmp_path / "models"
     shutil.copytree(run / "models", models)
     scoring = ["--run", str(run), "--manifest", str(toy_manifest), "--jobs", "1", "--quiet", *SPLICES]
+    card = tmp_path / "card.md"
+    card.write_text(f"Words of ours.\n{BEGIN}\nold figures\n{END}\nMore words.\n")
+    scoring += ["--card", str(card)]
     first = load_spec(models / "latest.onnx")
     (models / "latest.json").write_text(replace(first, model_version="the-one-before").to_json())
     assert export_main(["promote", "--models", str(models), *scoring]) == 0
     assert load_spec(models / "previous.onnx").model_version == "the-one-before"
+    written = card.read_text()
+    assert written.startswith("Words of ours.\n") and written.endswith("\nMore words.\n")
+    assert first.model_version in written and "old figures" not in written
+    report = json.loads((run / "evaluation" / "dev.json").read_text())
+    assert all(f"| {goal['what']} |" in written for goal in report["goals"])
+    assert f"EER {100 * report['summary']['pooled']['eer']:.1f} %" in written
     assert export_main(["rollback", "--models", str(models)]) == 0
     assert load_spec(models / "latest.onnx").model_version == "the-one-before"
+
+
+@pytest.mark.parametrize("text", [None, "no marks", f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
+def test_a_card_without_its_marks_stops_a_promotion_before_it_begins(
+    run: Path, tmp_path: Path, text: str | None
+) -> None:
+    card, models = tmp_path / "card.md", tmp_path / "models"
+    if text is not None:
+        card.write_text(text)
+    arguments = ["--run", str(run), "--models", str(models), "--card", str(card)]
+    assert export_main(["promote", *arguments]) == 2
+    assert not models.exists()
 
 
 def test_a_rollback_without_a_previous_model_is_refused(tmp_path: Path) -> None:
