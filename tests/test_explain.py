@@ -300,7 +300,7 @@ def test_no_explanation_contradicts_the_verdict(case: Finding, measured: Measure
         assert not any("ittle evidence of synthesis" in each.text for each in said)
 
 
-SUMMARIES = {Code.UNREMARKABLE, Code.SCORE_ALONE, Code.UNUSUAL_BUT_OUTWEIGHED}
+SUMMARIES = {Code.UNREMARKABLE, Code.SCORE_ALONE, Code.UNUSUAL_BUT_OUTWEIGHED, Code.UNUSUAL_FOR_BOTH}
 SIGNAL_CODES = {
     Code.PITCH_CONSISTENT, Code.SPECTRUM_SMOOTH, Code.ENERGY_UNIFORM, Code.PAUSES_EMPTY, Code.NOISE_STEADY,
     Code.PHASE_NARROW, Code.PHASE_WIDE, Code.HIGH_BAND_WEAK, Code.HIGH_BAND_STRONG,
@@ -314,11 +314,12 @@ def test_the_grid_of_signals_and_verdicts(name: str) -> None:
         case = replace(finding(p_fake), signals=(signal(name, 1.0, human, synthetic),))
         said = explanations(case, MEASURED, THRESHOLDS)
         assert contradictions(case, said) == []
-        (about,) = [each.code for each in said if each.code in SIGNAL_CODES | SUMMARIES]
-        if p_fake < THRESHOLDS.t_low:
-            assert about in {Code.UNREMARKABLE, Code.UNUSUAL_BUT_OUTWEIGHED}
-        if human in (50.0, synthetic):
-            assert about in {Code.UNREMARKABLE, Code.SCORE_ALONE}
+        about = {each.code for each in said} & (SIGNAL_CODES | SUMMARIES)
+        assert about
+        if p_fake < THRESHOLDS.t_low or human in (50.0, synthetic):
+            assert about.isdisjoint(SIGNAL_CODES)
+        assert (Code.UNREMARKABLE in about) <= (human == 50.0)
+        assert (Code.SCORE_ALONE in about) == (p_fake >= THRESHOLDS.t_high and about.isdisjoint(SIGNAL_CODES))
 
 
 @given(case=any_findings(), measured=st.none() | measurements)
@@ -388,6 +389,13 @@ def test_a_signal_speaks_for_synthesis_only_where_it_does(human: float, syntheti
     case = replace(finding(0.95), signals=(signal("pitch_sd_semitones", 0.8, human, synthetic),))
     assert expected in codes(case)
     assert (Code.PITCH_CONSISTENT in codes(case)) is (expected is Code.PITCH_CONSISTENT)
+
+
+@pytest.mark.parametrize("p_fake", [0.05, 0.5, 0.95])
+def test_what_is_as_rare_among_synthetic_recordings_speaks_for_neither(p_fake: float) -> None:
+    case = replace(finding(p_fake), signals=(signal("pitch_sd_semitones", 0.8, 3.0, 3.0),))
+    assert Code.UNUSUAL_FOR_BOTH in codes(case)
+    assert Code.UNREMARKABLE not in codes(case)
 
 
 def test_what_was_compared_with_nothing_is_not_called_unremarkable() -> None:

@@ -62,6 +62,9 @@ UNUSUALLY_HIGH = (
     ("high_band_db", Code.HIGH_BAND_STRONG),
 )
 
+WATCHED = tuple(name for name, _ in UNUSUALLY_LOW)
+"""Every signal that can be unusual; the others are context or have sentences of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -151,21 +154,31 @@ def _deletion(deletion: DeletionEvidence) -> Explanation:
 def _signals(finding: Finding) -> list[Explanation]:
     """What is unusual, said in the way that the verdict allows; nothing where nothing could be compared."""
     by_name = {signal.name: signal for signal in finding.signals}
-    watched = [by_name[name] for name, _ in (*UNUSUALLY_LOW, *UNUSUALLY_HIGH) if name in by_name]
-    if not any(signal.human is not None for signal in watched):
+    watched = [by_name[name] for name in WATCHED if name in by_name and by_name[name].human is not None]
+    if not watched:
         return []
-    unusual = [
+    pointing = [
         (code, by_name[name], True) for name, code in UNUSUALLY_LOW if name in by_name and _low(by_name[name])
     ]
-    unusual += [
+    pointing += [
         (code, by_name[name], False) for name, code in UNUSUALLY_HIGH if name in by_name and _high(by_name[name])
     ]
-    if not unusual:
-        return [sentence(Code.SCORE_ALONE if finding.verdict is Verdict.DEEPFAKE else Code.UNREMARKABLE)]
-    if finding.verdict is Verdict.AUTHENTIC:
-        names = ", ".join(signal.title.lower() for _, signal, _ in unusual)
-        return [sentence(Code.UNUSUAL_BUT_OUTWEIGHED, names=names)]
-    return [_unusual(code, signal, low) for code, signal, low in unusual]
+    names = {signal.name for _, signal, _ in pointing}
+    for_both = [signal for signal in watched if signal.name not in names and _rare(signal)]
+    found = []
+    if pointing and finding.verdict is Verdict.AUTHENTIC:
+        found.append(sentence(Code.UNUSUAL_BUT_OUTWEIGHED, names=_titles([signal for _, signal, _ in pointing])))
+    else:
+        found += [_unusual(code, signal, low) for code, signal, low in pointing]
+    if for_both:
+        found.append(sentence(Code.UNUSUAL_FOR_BOTH, names=_titles(for_both)))
+    if not pointing and finding.verdict is Verdict.DEEPFAKE:
+        found.append(sentence(Code.SCORE_ALONE))
+    return found or [sentence(Code.UNREMARKABLE)]
+
+
+def _titles(signals: list[Signal]) -> str:
+    return ", ".join(signal.title.lower() for signal in signals)
 
 
 def _unusual(code: Code, signal: Signal, low: bool) -> Explanation:
@@ -186,6 +199,11 @@ def _high(signal: Signal) -> bool:
     if human is None or synthetic is None or human.percentile < 100.0 - RARE_PERCENT:
         return False
     return _rather_synthetic(human.percent_above, synthetic.percent_above)
+
+
+def _rare(signal: Signal) -> bool:
+    human = signal.human
+    return human is not None and max(human.percentile, human.percent_above) >= 100.0 - RARE_PERCENT
 
 
 def _rather_synthetic(human_percent: float, synthetic_percent: float) -> bool:

@@ -49,6 +49,7 @@ class Code(StrEnum):
     HIGH_BAND_WEAK = "high_band_weak"
     HIGH_BAND_STRONG = "high_band_strong"
     UNUSUAL_BUT_OUTWEIGHED = "unusual_but_outweighed"
+    UNUSUAL_FOR_BOTH = "unusual_for_both"
     UNREMARKABLE = "unremarkable"
     SCORE_ALONE = "score_alone"
     MEASURED = "measured"
