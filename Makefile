@@ -19,6 +19,7 @@ CONDITIONS ?= all
 JOBS ?= 2
 # Where `make export` puts the model it ships.
 MODELS ?= models/audio
+PROCESSES ?= 2
 SCORING = --manifest $(MANIFEST) --split $(SPLIT) --conditions $(CONDITIONS) --jobs $(JOBS)
 
 .DEFAULT_GOAL := help
@@ -49,7 +50,7 @@ serve: $(VENV)/.run ## start the service on http://127.0.0.1:8000 with SQLite an
 	$(BIN)/python -m app
 
 test: $(VENV)/.dev ## every test but the slow ones, under 10 minutes on two cores
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -m 'not slow' -n $(PROCESSES) --dist loadfile
 
 check: lint test ## what CI runs
 
@@ -69,6 +70,7 @@ soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed upl
 
 bench: $(VENV)/.dev ## print speed and memory, each beside something measured in the same run
 	$(BIN)/python benchmarks/bench_library.py
+	$(BIN)/python benchmarks/bench_report.py
 	$(BIN)/python benchmarks/bench_augment.py
 	$(BIN)/python benchmarks/bench_service.py
 
@@ -91,7 +93,7 @@ calibrate: $(VENV)/.dev ## fit the candidate's calibration and thresholds on rec
 	$(BIN)/python -m ml.evaluation calibrate --run $(RUN) --jobs $(JOBS)
 
 export: $(VENV)/.dev $(MANIFEST) ## check the calibrated candidate and make it the shipped model
-	$(BIN)/python -m ml.export promote --models $(MODELS) --run $(RUN) $(SCORING)
+	$(BIN)/python -m ml.export promote --models $(MODELS) --run $(RUN) $(SCORING) $(if $(filter models/audio,$(MODELS)),--card docs/model-card.md)
 
 clean: ## remove what was built, trained models under runs/ excepted
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis
