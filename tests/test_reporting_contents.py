@@ -131,6 +131,16 @@ def test_signals_without_a_description_are_not_lost_and_none_comes_twice() -> No
     assert signals[-1]["title"] == "Plain one" and signals[-1]["unit"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "title", "unit"),
+    [("duration_s", "Duration", "s"), ("bandwidth_hz", "Bandwidth", "Hz"), ("clipped_share", "Clipped", "share")],
+)
+def test_the_end_of_a_name_is_its_unit(name: str, title: str, unit: str) -> None:
+    signal = a_report(replace(an_output(), signals={name: 1.0}))["findings"]["signals"][0]
+
+    assert (signal["title"], signal["unit"]) == (title, unit)
+
+
 def test_without_the_second_look_the_panel_says_that_it_was_not_asked_for() -> None:
     robustness = a_report(an_output())["robustness"]
 

@@ -116,6 +116,7 @@ def test_every_kind_of_finding_can_be_set(kind: Kind) -> None:
     assert kind.verdict.value in text
     assert ("and with them (posterior)" in text) is (kind.llr is not None)
     assert ("not judged" in text) is bool(kind.abstentions)
+    assert ("p_fake of each window" in text) is not bool(kind.abstentions)
 
 
 def test_a_failed_run_has_a_document_too() -> None:

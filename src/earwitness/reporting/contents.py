@@ -37,6 +37,8 @@ from earwitness.reporting.validation import Circumstances, validation_block
 
 REPORT_VERSION = 2
 SCHEMA = f"schemas/report-v{REPORT_VERSION}.schema.json"
+UNITS = {"_s": "s", "_hz": "Hz", "_db": "dB", "_dbfs": "dBFS", "_share": "share"}
+"""How the names of measured values end, and the unit that says."""
 ENDED = ("DONE", "FAILED")
 PREPROCESSING = (
     "The sound track is decoded by FFmpeg's libraries, its channels averaged, and resampled to 16 kHz (float32). "
@@ -239,10 +241,10 @@ def _signals(output: DetectorOutput | None) -> list[dict[str, Any]]:
     described = [asdict(signal) for signal in (output.grounds.signals if output.grounds else ())]
     named = {signal["name"] for signal in described}
     bare: Mapping[str, Any] = {
-        "unit": None, "reference": None, "human": None, "synthetic": None, "bandwidth_class": None,
+        "reference": None, "human": None, "synthetic": None, "bandwidth_class": None,
     }  # fmt: skip
     plain = [
-        {"name": name, "title": _title(name), "value": value, **bare}
+        {"name": name, "title": _title(name), "value": value, "unit": _unit(name), **bare}
         for name, value in output.signals.items()
         if name not in named
     ]
@@ -250,7 +252,16 @@ def _signals(output: DetectorOutput | None) -> list[dict[str, Any]]:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return name.removesuffix(_unit_suffix(name) or "").replace("_", " ").capitalize()
+
+
+def _unit(name: str) -> str | None:
+    suffix = _unit_suffix(name)
+    return None if suffix is None else UNITS[suffix]
+
+
+def _unit_suffix(name: str) -> str | None:
+    return next((suffix for suffix in UNITS if name.endswith(suffix)), None)
 
 
 def _result(output: DetectorOutput | None, prior: float) -> dict[str, Any]:

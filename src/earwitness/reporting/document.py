@@ -31,6 +31,8 @@ from earwitness.reporting.plots import Curve, Mark, spectrogram_svg, timeline_sv
 from earwitness.reporting.wording import CAPPED_TEXT
 
 NO_PICTURES = "No figures of the sound are shown: no sound could be decoded, or the evidence was not read again."
+NO_STRETCH = "No stretch was marked: nowhere do neighbouring frames point to synthesis together."
+NOT_JUDGED_OVER_TIME = "No scores over time and no stretches are shown: the detector abstained."
 SIGNATURE_LINES = ("Examiner (name, function)", "Place and date", "Signature")
 
 
@@ -110,9 +112,7 @@ def _findings(report: Mapping[str, Any], outline: Outline | None) -> list[Block]
             tables.stretches(findings["stretches"], findings["deletions"]),
         ]
     elif report["timeline"]:
-        blocks.append(
-            Paragraph("No stretch was marked: nowhere do neighbouring frames point to synthesis together.")
-        )
+        blocks.append(Paragraph(NO_STRETCH if report["suitability"]["judged"] else NOT_JUDGED_OVER_TIME))
     if findings["statements"]:
         blocks += [Subheading("Statements"), tables.statements(findings["statements"])]
     blocks += _signals(findings)
@@ -130,15 +130,14 @@ def _pictures(report: Mapping[str, Any], outline: Outline | None, marks: Sequenc
         ),
         Figure(spectrogram_svg(outline, marks), "Spectrogram, 32 ms frames; 70 dB from black to white."),
     ]
-    if report["timeline"]:
+    if report["timeline"] and report["suitability"]["judged"]:
         chosen = report["method"]["thresholds"]
         thresholds = None if chosen is None else Thresholds(**chosen)
         windows = [WindowScore(**window) for window in report["timeline"]]
         frames = _frame_curve(report)
         score = timeline_svg(windows, thresholds, outline.duration_s, marks, frames)
         caption = (
-            "p_fake of each window at the stated prior, as scored, before any abstention. Dashed: the thresholds; "
-            "between them lies SUSPICIOUS."
+            "p_fake of each window at the stated prior. Dashed: the thresholds; between them lies SUSPICIOUS."
         )
         if frames is not None:
             caption += " Grey: the single frames."
@@ -158,7 +157,7 @@ def _signals(findings: Mapping[str, Any]) -> list[Block]:
     if not signals:
         return []
     blocks: list[Block] = [Subheading("Signals"), tables.signals(signals)]
-    if any(signal["value"] is not None and signal["human"] and signal["synthetic"] for signal in signals):
+    if any(map(scales.can_be_drawn, signals)):
         version = findings["usual_ranges_version"]
         caption = f"Usual ranges: the middle 90 % of recordings of like bandwidth, table {version}."
         blocks.append(Figure(scales.ranges_svg(signals), caption))

@@ -25,6 +25,7 @@ MAX_TICKS = 8
 TICK_STEPS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MAX_POINTS = 600  # windows drawn one by one; of more, several share a point
 MAX_FRAME_POINTS = 1_200
+FAINT = "#a6a6a6"  # the frames lie behind the windows
 MIN_MARK_WIDTH = 1.5  # a stretch of a second in two hours must still be seen
 LABEL_ROOM = 14.0  # a number needs this much; of stretches closer together only the first is numbered
 
@@ -61,7 +62,7 @@ def spectrogram_svg(outline: Outline, marks: Sequence[Mark]) -> str:
     width = PLOT * outline.spectrogram_s / outline.duration_s
     drawing.picture(LEFT, TOP, width, SPECTROGRAM_HEIGHT, grey_png(np.ascontiguousarray(grey)))
     drawing.rect(LEFT + PLOT, TOP, max(width - PLOT, 0.0) + RIGHT, SPECTROGRAM_HEIGHT, fill="#ffffff")
-    _marks(drawing, marks, outline.duration_s, SPECTROGRAM_HEIGHT)
+    _marks(drawing, marks, outline.duration_s, SPECTROGRAM_HEIGHT, opacity=0.08)
     for kilohertz in (0, 2, 4, 6, 8):
         y = TOP + SPECTROGRAM_HEIGHT * (1 - kilohertz * 2_000.0 / SAMPLE_RATE_HZ)
         drawing.line(LEFT - 3, y, LEFT, y, stroke=GREY)
@@ -121,12 +122,12 @@ def _frame_curve(drawing: Drawing, frames: Curve, duration_s: float, height: Cal
     for at in range(0, len(frames.p_fake), size):
         values = [value for value in frames.p_fake[at : at + size] if value is not None]
         if not values:
-            drawing.polyline(step, stroke=GREY, width=0.5)
+            drawing.polyline(step, stroke=FAINT, width=0.5)
             step = []
             continue
         for edge in (at, at + size):
             step.append((LEFT + PLOT * min(edge * frames.hop_s / duration_s, 1.0), height(max(values))))
-    drawing.polyline(step, stroke=GREY, width=0.5)
+    drawing.polyline(step, stroke=FAINT, width=0.5)
 
 
 def _reduced(
@@ -145,13 +146,15 @@ def _reduced(
     )
 
 
-def _marks(drawing: Drawing, marks: Sequence[Mark], duration_s: float, height: float) -> None:
+def _marks(
+    drawing: Drawing, marks: Sequence[Mark], duration_s: float, height: float, opacity: float = 0.18
+) -> None:
     free_from = 0.0
     for mark in marks:
         x = LEFT + PLOT * min(mark.start_s / duration_s, 1.0)
         width = max(PLOT * (mark.end_s - mark.start_s) / duration_s, MIN_MARK_WIDTH)
         width = min(width, LEFT + PLOT - x) or MIN_MARK_WIDTH
-        drawing.rect(x, TOP, width, height, fill=RED, opacity=0.18)
+        drawing.rect(x, TOP, width, height, fill=RED, opacity=opacity)
         drawing.rect(x, TOP - 2, width, 2, fill=RED)
         middle = x + width / 2
         if middle >= free_from:

@@ -22,9 +22,7 @@ def ranges_svg(signals: Sequence[Mapping[str, Any]]) -> str:
 
     Each row has its own scale; only signals with a value and usual ranges are drawn. Raises ValueError without any.
     """
-    shown = [
-        signal for signal in signals if signal["value"] is not None and signal["human"] and signal["synthetic"]
-    ]
+    shown = [signal for signal in signals if can_be_drawn(signal)]
     if not shown:
         raise ValueError("no signal has usual ranges to draw")
     drawing = Drawing(WIDTH, ROW * (len(shown) + 1) + 4)
@@ -36,6 +34,14 @@ def ranges_svg(signals: Sequence[Mapping[str, Any]]) -> str:
     for index, signal in enumerate(shown):
         _range_row(drawing, ROW * (index + 1), signal)
     return drawing.render("Signals of this recording beside the middle 90 % of human and of synthetic speech")
+
+
+def can_be_drawn(signal: Mapping[str, Any]) -> bool:
+    """With a value, both ranges, and some width in one of them: a row of points says nothing."""
+    human, synthetic = signal["human"], signal["synthetic"]
+    if signal["value"] is None or not human or not synthetic:
+        return False
+    return bool(human["low"] < human["high"] or synthetic["low"] < synthetic["high"])
 
 
 def _range_row(drawing: Drawing, y: float, signal: Mapping[str, Any]) -> None:

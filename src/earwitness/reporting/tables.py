@@ -243,7 +243,12 @@ def _measure(value: float | None, unit: str | None) -> str:
         return "not measurable"
     if unit == "share":
         return _rate(value)
-    return f"{value:.4g}" if unit in (None, "1") else f"{value:.4g} {unit}"
+    return _plain(value) if unit in (None, "1") else f"{_plain(value)} {unit}"
+
+
+def _plain(value: float) -> str:
+    """Three figures, whole numbers from a thousand on: a reader compares them at a glance."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def _usual(usual: Mapping[str, Any] | None, unit: str | None) -> str:
@@ -251,7 +256,7 @@ def _usual(usual: Mapping[str, Any] | None, unit: str | None) -> str:
         return NONE
     if unit == "share":
         return f"{usual['low'] * 100:.1f} to {_rate(usual['high'])}"
-    return f"{usual['low']:.3g} to {usual['high']:.3g}"
+    return f"{_plain(usual['low'])} to {_plain(usual['high'])}"
 
 
 def _beside(human: Mapping[str, Any] | None) -> str:
