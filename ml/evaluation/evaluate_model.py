@@ -167,6 +167,18 @@ def spec_summary(report: Report, spec: ModelSpec) -> dict[str, object]:
         "auc": pooled.auc,
         "eer_by_kind": {part.name: part.eer for part in report.summary.by_kind},
         "eer_by_condition": {part.name: part.eer for part in report.summary.by_condition},
+        "by_condition": [
+            {
+                "name": part.name,
+                "bonafide": part.bonafide,
+                "spoof": part.spoof,
+                "eer": part.eer,
+                "cllr": part.cllr,
+                "bonafide_called_deepfake": part.outcome.bonafide_called_deepfake,
+                "spoof_called_authentic": part.outcome.spoof_called_authentic,
+            }
+            for part in report.summary.by_condition
+        ],
         "eer_by_novelty": {part.name: part.eer for part in report.summary.by_novelty},
         "segment_eer": None if report.segments is None else report.segments.pooled.eer,
         "min_dcf": report.summary.min_dcf,

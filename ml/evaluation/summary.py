@@ -10,7 +10,7 @@ readable text in `summary_text`, the page in `page`.
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from ml.evaluation.calibrate_folds import CalibrationFigures, calibration_figure
 from ml.evaluation.calibrate_thresholds import Outcome, outcome_of
 from ml.evaluation.metrics import confusion_at, equal_error_rate, min_dcf, roc_auc
 from ml.evaluation.metrics_bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_interval, eer_of, enough_groups
+from ml.evaluation.metrics_calibration import cllr
 from ml.evaluation.metrics_tandem import AsvErrorRates, min_tdcf_2019, min_tdcf_2021
 from ml.evaluation.scores import (
     CLEAN,
@@ -73,6 +74,8 @@ class Part:
     mean_score: float
     """Of the part's spoof clips; of its bona fide clips where it has no spoof."""
     outcome: Outcome
+    cllr: float | None = None
+    """Of the llrs as they are given to users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,9 @@ def summarise(
 
     def part(name: str, rows: BoolArray, *, interval: bool = False) -> Part:
         outcome = outcome_of(p_fake[rows], table.is_spoof[rows], thresholds, left_out[rows])
-        return _part(name, table.select(rows), outcome, seed=seed, resamples=resamples if interval else 0)
+        made = _part(name, table.select(rows), outcome, seed=seed, resamples=resamples if interval else 0)
+        both = made.bonafide > 0 and made.spoof > 0
+        return replace(made, cllr=cllr(llr[rows], table.is_spoof[rows])) if both else made
 
     def against_bonafide(column: TextArray) -> tuple[Part, ...]:
         names = np.unique(column[clean & table.is_spoof])

@@ -12,6 +12,7 @@ from earwitness.policy import Thresholds
 from ml.evaluation.calibrate_folds import calibration_figures, fit_calibration
 from ml.evaluation.conditions import GOAL_CONDITIONS, ROBUSTNESS
 from ml.evaluation.metrics import equal_error_rate, min_dcf
+from ml.evaluation.metrics_calibration import cllr
 from ml.evaluation.metrics_tandem import AsvErrorRates, min_tdcf_2019, min_tdcf_2021
 from ml.evaluation.scores import EvaluationInputError, joined
 from ml.evaluation.summary import Part, Summary, summarise, to_json, write_summary
@@ -116,7 +117,7 @@ def test_the_json_holds_every_key_that_readers_rely_on(tmp_path: Path) -> None:
         "by_condition", "flips", "by_novelty", "seen_lineages", "unseen_lineages", "min_tdcf_2019", "min_tdcf_2021",
     ]  # fmt: skip
     assert list(content["pooled"]) == [
-        "name", "bonafide", "spoof", "eer", "eer_interval", "auc", "mean_score", "outcome",
+        "name", "bonafide", "spoof", "eer", "eer_interval", "auc", "mean_score", "outcome", "cllr",
     ]  # fmt: skip
     assert content["summary_version"] == 1
 
@@ -242,3 +243,11 @@ def test_the_text_shows_every_goal_and_every_table() -> None:
 
 def test_columns_line_up() -> None:
     assert table_lines(("a", "bb"), [("long", "1"), ("x", "100")]) == ["a      bb", "long    1", "x     100"]
+
+
+def test_each_condition_has_its_own_cllr() -> None:
+    """A forensic report shows the Cllr of the condition that is nearest to its recording."""
+    for part in SUMMARY.by_condition:
+        rows = TABLE.condition == part.name
+        assert part.cllr == pytest.approx(cllr(LLR[rows], TABLE.is_spoof[rows]))
+    assert len({part.cllr for part in SUMMARY.by_condition}) == 2
