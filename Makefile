@@ -20,7 +20,7 @@ JOBS ?= 2
 # Where `make export` puts the model it ships.
 MODELS ?= models/audio
 PROCESSES ?= 2
-SCORING = --manifest $(MANIFEST) --split $(SPLIT) --conditions $(CONDITIONS) --jobs $(JOBS)
+SCORING = --manifest $(MANIFEST) --split $(SPLIT) --conditions $(CONDITIONS) --jobs $(JOBS) $(if $(filter all,$(CONDITIONS)),--robustness)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check lint format bench soak smoke train evaluate calibrate export clean
