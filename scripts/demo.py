@@ -4,9 +4,9 @@
     .venv/bin/python -m scripts.demo my.mp3 other.wav     # these
     EARWITNESS_MODEL=my/model.onnx .venv/bin/python -m scripts.demo
 
-Each recording goes through upload, run and report; the reports stay under var/demo/reports. Needs no more than the
-service does. Exit status: 0 when every recording had its turn, those that can't be examined included; 2 where the
-service could not start or broke down; 130 when interrupted.
+Each recording goes through upload, run and report; the reports, as JSON and as PDF, stay under var/demo/reports.
+Needs no more than the service does. Exit status: 0 when every recording had its turn, those that can't be examined
+included; 2 where the service could not start or broke down; 130 when interrupted.
 """
 
 import argparse
@@ -33,7 +33,7 @@ EXAMPLES = ROOT / "examples"
 DEMO_FOLDER = ROOT / "var" / "demo"
 
 EXIT_OK, EXIT_NO_SERVICE, EXIT_INTERRUPTED = 0, 2, 130
-REPORT_SUFFIX = ".report.json"
+REPORT_SUFFIX, PDF_SUFFIX = ".report.json", ".report.pdf"
 NOT_EXAMINED = "not examined"
 NONE = "-"
 LOG_TAIL_LINES = 20
@@ -93,8 +93,9 @@ def demonstrate(files: Sequence[Path], folder: Path) -> None:
     """Print the table, row by row. Raises ServiceError."""
     reports = folder / "reports"
     reports.mkdir(exist_ok=True)
-    for old in reports.glob(f"*{REPORT_SUFFIX}"):
-        old.unlink()
+    for suffix in (REPORT_SUFFIX, PDF_SUFFIX):
+        for old in reports.glob(f"*{suffix}"):
+            old.unlink()
     names = [short(path.name) for path in files]
     width = max(len("file"), *map(len, names))
     not_examined = 0
@@ -117,7 +118,7 @@ def demonstrate(files: Sequence[Path], folder: Path) -> None:
                 print(f"{'':<{width}}  {outcome.note}")
     print(LEGEND)
     examined = f"{len(files) - not_examined} of {len(files)} recordings examined"
-    print(f"\n{examined}; the reports: {near(reports)}/NAME{REPORT_SUFFIX}")
+    print(f"\n{examined}; the reports: {near(reports)}/NAME{REPORT_SUFFIX} and {PDF_SUFFIX}")
 
 
 def examine(service: Service, path: Path, reports: Path) -> Outcome:
@@ -126,8 +127,12 @@ def examine(service: Service, path: Path, reports: Path) -> Outcome:
     try:
         if not path.is_file():
             raise RefusedError(f"there is no file {path}")
-        report = run_and_report(service, f"/v1/analysis/{service.upload(path)}")
-        keep(report, reports, path.name)
+        analysis = f"/v1/analysis/{service.upload(path)}"
+        report = run_and_report(service, analysis)
+        took_s = time.perf_counter() - started
+        # Read by people; it examines the recording once more, under other conditions, so its time is not the run's.
+        document = service.page(f"{analysis}/report", "application/pdf")
+        keep(report, document, reports, path.name)
     except (ConnectionError, http.client.HTTPException) as error:
         if service.has_ended():
             raise ServiceError(f"the service broke down over {printable(path.name)}") from error
@@ -135,7 +140,7 @@ def examine(service: Service, path: Path, reports: Path) -> Outcome:
     except (RefusedError, OSError) as error:
         problem = str(error)
     else:
-        return outcome_of(report, time.perf_counter() - started)
+        return outcome_of(report, took_s)
     return Outcome(NOT_EXAMINED, time.perf_counter() - started, note=printable(problem))
 
 
@@ -169,15 +174,16 @@ def outcome_of(report: Mapping[str, Any], took_s: float) -> Outcome:
     )
 
 
-def keep(report: Mapping[str, Any], folder: Path, name: str) -> None:
-    """Under the recording's name; a second recording of that name gets a number."""
-    path = folder / f"{name}{REPORT_SUFFIX}"
-    numbers = itertools.count(2)
-    while path.exists():
-        path = folder / f"{name}.{next(numbers)}{REPORT_SUFFIX}"
+def keep(report: Mapping[str, Any], document: bytes, folder: Path, name: str) -> None:
+    """Both under the recording's name; a second recording of that name gets a number."""
+    stem, numbers = name, itertools.count(2)
+    while (folder / f"{stem}{REPORT_SUFFIX}").exists():
+        stem = f"{name}.{next(numbers)}"
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     partial = folder / ".partial"
-    partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    for suffix, content in ((PDF_SUFFIX, document), (REPORT_SUFFIX, text.encode())):
+        partial.write_bytes(content)
+        partial.replace(folder / f"{stem}{suffix}")
 
 
 def log_tail(folder: Path) -> str:

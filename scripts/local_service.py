@@ -64,10 +64,12 @@ class Service:
         self, method: str, path: str, body: Iterable[bytes] | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """The answer's JSON. Raises RefusedError for a problem, OSError or HTTPException without an answer."""
-        status, content = self._exchange(method, path, body, headers or {})
-        if status >= 400:
-            raise RefusedError(f"{content['detail']} ({status} {content['code']})")
+        content: dict[str, Any] = json.loads(self._answer(method, path, body, headers or {}))
         return content
+
+    def page(self, path: str, media_type: str) -> bytes:
+        """What is there in this form. Raises as `ask` does."""
+        return self._answer("GET", path, None, {"Accept": media_type})
 
     def upload(self, path: Path) -> str:
         """Send a file in blocks, whatever its size; the id of its analysis. Raises as `ask` does."""
@@ -90,19 +92,26 @@ class Service:
     def checks(self) -> dict[str, str]:
         """What `GET /ready` says of each part; `ok` where nothing is missing."""
         _status, content = self._exchange("GET", "/ready", None, {})
-        checks: dict[str, str] = content["checks"]
+        checks: dict[str, str] = json.loads(content)["checks"]
         return checks
+
+    def _answer(self, method: str, path: str, body: Iterable[bytes] | None, headers: Mapping[str, str]) -> bytes:
+        status, content = self._exchange(method, path, body, headers)
+        if status >= 400:
+            problem = json.loads(content)
+            raise RefusedError(f"{problem['detail']} ({status} {problem['code']})")
+        return content
 
     def _exchange(
         self, method: str, path: str, body: Iterable[bytes] | None, headers: Mapping[str, str]
-    ) -> tuple[int, dict[str, Any]]:
+    ) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=ANSWER_LIMIT_S)
         try:
             # Where the service answers before everything is sent, the answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body=body, headers={**IDENTITY, **headers})
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, answer.read()
         finally:
             connection.close()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
+import pypdf
 import pytest
 
 from earwitness.explain import clock, percent
@@ -113,7 +114,13 @@ def test_what_cannot_be_examined_is_a_row_with_its_reason_and_has_no_report(
     verdict, p_fake, stretch, _took, note = rows(demo.done)[name]
     assert (verdict, p_fake, stretch) == ("not examined", "-", "-")
     assert reason in note
-    assert [path.name for path in demo.reports.iterdir()] == [f"{GOOD}.report.json"]
+    assert {path.name for path in demo.reports.iterdir()} == {f"{GOOD}.report.json", f"{GOOD}.report.pdf"}
+
+
+def test_the_report_of_a_good_recording_is_there_as_a_pdf_too(demo: Demo) -> None:
+    document = pypdf.PdfReader(demo.reports / f"{GOOD}.report.pdf")
+    assert file_sha256(demo.good) in "".join(page.extract_text() for page in document.pages).replace("\n", "")
+    assert len(document.attachments) == 1
 
 
 def test_the_service_is_stopped_at_the_end(demo: Demo) -> None:
@@ -185,9 +192,11 @@ def test_a_failed_run_is_told_as_not_examined() -> None:
 
 def test_recordings_of_one_name_do_not_overwrite_each_others_reports(tmp_path: Path) -> None:
     for number in range(3):
-        keep({"number": number}, tmp_path, "a.wav")
-    kept = {path.name: json.loads(path.read_text())["number"] for path in tmp_path.iterdir()}
+        keep({"number": number}, f"pdf {number}".encode(), tmp_path, "a.wav")
+    kept = {path.name: json.loads(path.read_text())["number"] for path in tmp_path.glob("*.json")}
     assert kept == {"a.wav.report.json": 0, "a.wav.2.report.json": 1, "a.wav.3.report.json": 2}
+    documents = {path.name: path.read_text() for path in tmp_path.glob("*.pdf")}
+    assert documents == {"a.wav.report.pdf": "pdf 0", "a.wav.2.report.pdf": "pdf 1", "a.wav.3.report.pdf": "pdf 2"}
 
 
 @pytest.mark.parametrize(
