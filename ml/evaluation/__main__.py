@@ -134,7 +134,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
     before, after = fitted.before, fitted.after
     lines = [
         f"held out: {fitted.bonafide} bona fide, {fitted.spoof} spoof, {fitted.groups} source repositories",
-        f"llr = {line.slope:.4f} * score + {line.intercept:+.4f}, within [{line.llr_min:.2f}, {line.llr_max:.2f}]",
+        f"llr = {line.slope:.4f} * score {line.intercept:+.4f}, within [{line.llr_min:.2f}, {line.llr_max:.2f}]",
         f"method: {fitted.method}, the best of three out of fold",
         f"ECE  raw {before.ece_equal_mass:.4f}, calibrated and out of fold {after.ece_equal_mass:.4f}",
         f"Cllr raw {before.cllr:.4f}, calibrated and out of fold {after.cllr:.4f}, minimum {after.min_cllr:.4f}",

@@ -35,7 +35,7 @@ TRAINING_NAMES = {
     "lineages": "systems trained on, without their variants",
     "languages": "languages trained on",
     "hours": "hours trained on",
-    "heldout_eer": "EER on the held-out part of training (it chose the checkpoint)",
+    "heldout_eer": "EER on the part of the training clips that was held out",
 }
 
 
@@ -68,7 +68,7 @@ def card_figures(report: Report, spec: ModelSpec) -> str:
         "model": spec.model_version,
         "SHA-256 of the graph": f"`{spec.graph_sha256}`",
         "seed": spec.seed,
-        **{title: spec.training[key] for key, title in TRAINING_NAMES.items() if key in spec.training},
+        **{title: _short(spec.training[key]) for key, title in TRAINING_NAMES.items() if key in spec.training},
         "calibration": f"llr = {line.slope:.4f} * score {line.intercept:+.4f}, within "
         f"[{line.llr_min:.2f}, {line.llr_max:.2f}]",
         "thresholds": f"AUTHENTIC at p_fake <= {spec.thresholds.t_low:.3f}, DEEPFAKE at >= "
@@ -91,6 +91,10 @@ def card_figures(report: Report, spec: ModelSpec) -> str:
     if report.segments is not None:
         parts += ["### Frame scores on spliced recordings", *report.segments.text.splitlines()]
     return "\n\n".join(parts)
+
+
+def _short(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
