@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from earwitness.reporting.svg import AMBER, BLUE, GREY, INK, PALE, RED, Drawing
+from earwitness.reporting.tables import ratio_figure
 
 WIDTH = 680.0
 ROW = 17.0
@@ -84,7 +85,7 @@ def ratio_svg(block: Mapping[str, Any]) -> str:
     drawing.text(WIDTH - 40, 12, "made or altered by a machine", anchor="end", fill=RED)
     at = place(float(block["log10_lr"]))
     drawing.polygon([(at, axis - 4), (at - 6, axis - 16), (at + 6, axis - 16)], fill=INK)
-    drawing.text(at, axis - 20, f"LR {_plain(float(block['lr']))}", anchor="middle")
+    drawing.text(at, axis - 20, f"LR {ratio_figure(float(block['lr']))}", anchor="middle")
     return drawing.render(
         "The likelihood ratio on a logarithmic scale, with the limits set by the calibration set"
     )
@@ -124,7 +125,3 @@ def _reach(block: Mapping[str, Any]) -> float:
 
 def _power(step: int) -> str:
     return "1" if step == 0 else f"{10**step:,}" if step > 0 else f"1/{10**-step:,}"
-
-
-def _plain(ratio: float) -> str:
-    return f"{ratio:.2g}" if ratio >= 1 else f"1/{1 / ratio:.2g}"

@@ -121,6 +121,11 @@ def ratio_in_words(ratio: float) -> str:
     return f"{_towards_one(1 / ratio)} for human speech"
 
 
+def ratio_figure(ratio: float) -> str:
+    """`24`, or `1/14` below 1: the same figure as in words, for the axis."""
+    return _towards_one(ratio) if ratio >= 1 else f"1/{_towards_one(1 / ratio)}"
+
+
 def ratio_sentence(block: Mapping[str, Any]) -> str:
     ratio = float(block["lr"])
     times = _towards_one(max(ratio, 1 / ratio))
