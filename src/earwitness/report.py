@@ -166,12 +166,12 @@ def build_report(
     return {
         "report_version": REPORT_VERSION,
         "analysis_id": analysis_id,
-        "generated_at": _utc(generated_at),
+        "generated_at": utc(generated_at),
         "status": status,
         "failure": None if failure is None else asdict(failure),
         "question": QUESTION,
         "propositions": dict(PROPOSITIONS),
-        "evidence": _evidence(evidence, output),
+        "evidence": evidence_block(evidence, output),
         "result": _result(verdict, output, method.prior),
         "key_findings": list(output.explanations) if output else [_no_finding(status, failure)],
         "signals": dict(output.signals) if output else {},
@@ -179,7 +179,7 @@ def build_report(
         "limitations": _limitations(output, abstentions, method_missing=method.tools is None and status in ENDED),
         "recommended_actions": [asdict(action) for action in recommend(policy, verdict, abstentions)],
         "method": _method(method, policy),
-        "chain_of_custody": _custody(custody),
+        "chain_of_custody": custody_block(custody),
         "signature": {"examiner": None, "signed_at": None},
     }
 
@@ -190,7 +190,8 @@ def report_schema() -> dict[str, Any]:
     return schema
 
 
-def _evidence(evidence: EvidenceMetadata, output: DetectorOutput | None) -> dict[str, Any]:
+def evidence_block(evidence: EvidenceMetadata, output: DetectorOutput | None) -> dict[str, Any]:
+    """What was received, the same in every version of the report."""
     media = output.media if output else None
     if evidence.sha256_at_analysis is None:
         integrity = "not_checked"
@@ -247,16 +248,18 @@ def _method(method: MethodMetadata, policy: ActionPolicy) -> dict[str, Any]:
     return {**asdict(method), "action_policy_version": policy.version, "tools": dict(method.tools or {})}
 
 
-def _custody(custody: CustodyMetadata) -> dict[str, Any]:
+def custody_block(custody: CustodyMetadata) -> dict[str, Any]:
+    """Who had it when, the same in every version of the report."""
     return {
         **asdict(custody),
-        "created_at": _utc(custody.created_at),
-        "analysed_at": None if custody.analysed_at is None else _utc(custody.analysed_at),
-        "events": [{**asdict(event), "at": _utc(event.at)} for event in custody.events],
+        "created_at": utc(custody.created_at),
+        "analysed_at": None if custody.analysed_at is None else utc(custody.analysed_at),
+        "events": [{**asdict(event), "at": utc(event.at)} for event in custody.events],
     }
 
 
-def _utc(moment: datetime) -> str:
+def utc(moment: datetime) -> str:
+    """Raises ValueError for a time without a zone."""
     if moment.tzinfo is None:
         raise ValueError("a report needs times with a time zone")
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,7 +10,7 @@ Pure: no clock, no file, no database; the caller states every time and every has
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import resources
 from typing import Any
 
@@ -31,6 +31,9 @@ from earwitness.report import (
     EvidenceMetadata,
     Failure,
     MethodMetadata,
+    custody_block,
+    evidence_block,
+    utc,
 )
 from earwitness.reporting import wording
 from earwitness.reporting.validation import Circumstances, validation_block
@@ -109,8 +112,11 @@ def build_report(
         "failure": None if subject.failure is None else asdict(subject.failure),
         "question": QUESTION,
         "propositions": dict(PROPOSITIONS),
-        "evidence": _evidence(subject.evidence, output, second_look.derived),
-        "chain_of_custody": _custody(subject.custody),
+        "evidence": {
+            **evidence_block(subject.evidence, output),
+            "derived": [asdict(made) for made in second_look.derived],
+        },
+        "chain_of_custody": custody_block(subject.custody),
         "method": _method(method, policy),
         "findings": _findings(subject, output),
         "result": _result(output, method.prior),
@@ -155,43 +161,6 @@ def circumstances(output: DetectorOutput | None) -> Circumstances:
         speech_s=measured.get("speech_s"),
         snr_db=measured.get("snr_db"),
     )
-
-
-def utc(moment: datetime) -> str:
-    """Raises ValueError for a time without a zone."""
-    if moment.tzinfo is None:
-        raise ValueError("a report needs times with a time zone")
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _evidence(
-    evidence: EvidenceMetadata, output: DetectorOutput | None, derived: tuple[Derived, ...]
-) -> dict[str, Any]:
-    media = output.media if output else None
-    if evidence.sha256_at_analysis is None:
-        integrity = "not_checked"
-    else:
-        integrity = "verified" if evidence.sha256_at_analysis == evidence.sha256_at_receipt else "mismatch"
-    return {
-        **asdict(evidence),
-        "integrity": integrity,
-        "container": media.container if media else None,
-        "codec": media.codec if media else None,
-        "sample_rate_hz": media.sample_rate_hz if media else None,
-        "channels": media.channels if media else None,
-        "declared_duration_s": media.declared_duration_s if media else None,
-        "duration_s": output.duration_s if output else None,
-        "derived": [asdict(made) for made in derived],
-    }
-
-
-def _custody(custody: CustodyMetadata) -> dict[str, Any]:
-    return {
-        **asdict(custody),
-        "created_at": utc(custody.created_at),
-        "analysed_at": None if custody.analysed_at is None else utc(custody.analysed_at),
-        "events": [{**asdict(event), "at": utc(event.at)} for event in custody.events],
-    }
 
 
 def _method(method: MethodMetadata, policy: ActionPolicy) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.grounds import Signal
-from earwitness.signals.frames import BIN_HZ, FRAME_SAMPLES, Frames
+from earwitness.signals.frames import BIN_HZ, Frames, SpeechSpectrum
 from earwitness.signals.meter import FEWEST_SPEECH_FRAMES, Context
 
 LOWEST_EDGE_HZ = 1_500.0  # below, formants make steps of their own
@@ -22,17 +22,15 @@ CUTOFF_REFERENCE = (
 
 class Bandwidth:
     def __init__(self) -> None:
-        self._power: NDArray[np.float64] = np.zeros(FRAME_SAMPLES // 2 + 1)
-        self._frames = 0
+        self._speech = SpeechSpectrum()
 
     def push(self, frames: Frames) -> None:
-        self._power += frames.power[frames.spoken].sum(axis=0, dtype=np.float64)
-        self._frames += int(frames.spoken.sum())
+        self._speech.push(frames)
 
     def signals(self, context: Context) -> tuple[Signal, ...]:
         edge_hz, drop_db = None, None
-        if self._frames >= FEWEST_SPEECH_FRAMES and self._power.max() > 0.0:
-            edge_hz, drop_db = steepest_fall(self._power)
+        if self._speech.frames >= FEWEST_SPEECH_FRAMES and self._speech.power.max() > 0.0:
+            edge_hz, drop_db = steepest_fall(self._speech.power)
         return (
             Signal("bandwidth_hz", "Bandwidth", context.measured.bandwidth_hz, "Hz", BANDWIDTH_REFERENCE),
             Signal("cutoff_hz", "Steepest edge", edge_hz, "Hz", CUTOFF_REFERENCE),

@@ -97,3 +97,15 @@ def frames_of(fresh: Samples, sound: Samples, count: int, flags: NDArray[np.bool
     last = (np.arange(count) * HOP_SAMPLES + FRAME_SAMPLES - 1) // CHUNK_SAMPLES
     known = np.pad(flags, (0, max(0, int(last[-1]) + 1 - flags.size)))
     return Frames(fresh, sound, windows, spectrum, power, level_dbfs, known[first] & known[last])
+
+
+class SpeechSpectrum:
+    """The long-term power spectrum of the frames that hold speech, summed as they come."""
+
+    def __init__(self) -> None:
+        self.power: NDArray[np.float64] = np.zeros(FRAME_SAMPLES // 2 + 1)
+        self.frames = 0
+
+    def push(self, frames: Frames) -> None:
+        self.power += frames.power[frames.spoken].sum(axis=0, dtype=np.float64)
+        self.frames += int(frames.spoken.sum())

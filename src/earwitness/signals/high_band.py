@@ -1,10 +1,9 @@
 """How much of the speech lies above 4 kHz: what vocoders model least well, and codecs take away first."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from earwitness.grounds import Signal
-from earwitness.signals.frames import BIN_HZ, FRAME_SAMPLES, Frames
+from earwitness.signals.frames import BIN_HZ, Frames, SpeechSpectrum
 from earwitness.signals.meter import FEWEST_SPEECH_FRAMES, Context
 
 LOW_BAND_HZ = (300.0, 4_000.0)
@@ -18,18 +17,16 @@ HIGH_BAND_REFERENCE = (
 
 class HighBand:
     def __init__(self) -> None:
-        self._power: NDArray[np.float64] = np.zeros(FRAME_SAMPLES // 2 + 1)
-        self._frames = 0
+        self._speech = SpeechSpectrum()
 
     def push(self, frames: Frames) -> None:
-        self._power += frames.power[frames.spoken].sum(axis=0, dtype=np.float64)
-        self._frames += int(frames.spoken.sum())
+        self._speech.push(frames)
 
     def signals(self, _context: Context) -> tuple[Signal, ...]:
         value = None
-        low = self._power[_bins(LOW_BAND_HZ)].sum()
-        if self._frames >= FEWEST_SPEECH_FRAMES and low > 0.0:
-            ratio = max(float(self._power[_bins(HIGH_BAND_HZ)].sum() / low), 10.0 ** (LOWEST_DB / 10.0))
+        low = self._speech.power[_bins(LOW_BAND_HZ)].sum()
+        if self._speech.frames >= FEWEST_SPEECH_FRAMES and low > 0.0:
+            ratio = max(float(self._speech.power[_bins(HIGH_BAND_HZ)].sum() / low), 10.0 ** (LOWEST_DB / 10.0))
             value = 10.0 * float(np.log10(ratio))
         return (Signal("high_band_db", "High-band energy", value, "dB", HIGH_BAND_REFERENCE),)
 
