@@ -15,6 +15,11 @@ from tests.reports import EVALUATION
         (Circumstances("mp3float"), "mp3_32k", "codec"),
         (Circumstances("pcm_mulaw", 3_400.0), "g711", "codec is pcm_mulaw"),
         (Circumstances("flac", 3_400.0, 30.0, 50.0), "g711", "band ends at 3.4 kHz"),
+        (
+            Circumstances("flac", 4_500.0, 30.0, 50.0),
+            "g711",
+            "band ends at 4.5 kHz",
+        ),  # an 8 kHz file's resampled edge
         (Circumstances(speech_s=1.2), "short_1.5s", "1.2 s of speech"),
         (Circumstances(snr_db=9.0), "noise_10db", "9 dB above the noise"),
         (

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-TELEPHONE_BAND_HZ = 4_200.0  # the end of an 8 kHz recording's band, and the width of its filter's edge
+from earwitness.signals.usual import NARROW_BELOW_HZ
+
 SHORT_SPEECH_S = (
     2.0  # the short condition is 1.5 s; a recording up to here is nearer to it than to the usual clips
 )
@@ -144,7 +145,7 @@ def _applying(circumstances: Circumstances) -> list[tuple[str, str]]:
     found = []
     if circumstances.codec is not None and circumstances.codec in CODEC_CONDITIONS:
         found.append((CODEC_CONDITIONS[circumstances.codec], f"its codec is {circumstances.codec}"))
-    if circumstances.bandwidth_hz is not None and circumstances.bandwidth_hz <= TELEPHONE_BAND_HZ:
+    if circumstances.bandwidth_hz is not None and circumstances.bandwidth_hz < NARROW_BELOW_HZ:
         found.append(("g711", f"its band ends at {circumstances.bandwidth_hz / 1000:.1f} kHz"))
     if circumstances.speech_s is not None and circumstances.speech_s < SHORT_SPEECH_S:
         found.append(("short_1.5s", f"it holds {circumstances.speech_s:.1f} s of speech"))
