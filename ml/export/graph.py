@@ -66,9 +66,18 @@ def export_graph(network: SpoofNetwork, path: Path) -> Path:
         raise ExportError("the exporter returned no program")
     model = program.model_proto
     check_graph(model)
+    forget_origin(model)
     onnx.save_model(model, partial)
     partial.replace(path)
     return path
+
+
+def forget_origin(model: ModelProto) -> None:
+    """Take out what the exporter notes of its own work: stack traces with the paths of the machine it ran on."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def check_graph(model: ModelProto) -> None:

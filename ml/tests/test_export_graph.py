@@ -112,3 +112,7 @@ def test_random_batches_are_of_many_shapes() -> None:
     shapes = {batch.shape for batch in random_batches(3)}
     assert len(shapes) == 4
     assert all(batch.dtype == np.float32 for batch in random_batches(3))
+
+
+def test_the_graph_names_no_path_of_the_machine(graph: Path) -> None:
+    assert b".py" not in graph.read_bytes()
