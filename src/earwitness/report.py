@@ -21,11 +21,10 @@ from earwitness import __version__
 from earwitness.actions import ActionPolicy, recommend
 from earwitness.calibration import DEFAULT_PRIOR
 from earwitness.detector import DetectorOutput
-from earwitness.finding import Abstention, Verdict
+from earwitness.finding import Verdict
 from earwitness.model_spec import ModelSpec
 
 REPORT_VERSION = 1
-SCHEMA = f"schemas/report-v{REPORT_VERSION}.schema.json"
 
 QUESTION = (
     "Was the speech in this recording made or altered by a machine (speech synthesis, voice conversion, a vocoder "
@@ -172,11 +171,11 @@ def build_report(
         "question": QUESTION,
         "propositions": dict(PROPOSITIONS),
         "evidence": evidence_block(evidence, output),
-        "result": _result(verdict, output, method.prior),
-        "key_findings": list(output.explanations) if output else [_no_finding(status, failure)],
+        "result": result_block(output, method.prior),
+        "key_findings": list(output.explanations) if output else [no_finding(status, failure)],
         "signals": dict(output.signals) if output else {},
         "timeline": [asdict(window) for window in output.windows] if output else [],
-        "limitations": _limitations(output, abstentions, method_missing=method.tools is None and status in ENDED),
+        "limitations": limitations(output, method_missing=method.tools is None and status in ENDED),
         "recommended_actions": [asdict(action) for action in recommend(policy, verdict, abstentions)],
         "method": _method(method, policy),
         "chain_of_custody": custody_block(custody),
@@ -184,9 +183,14 @@ def build_report(
     }
 
 
-def report_schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of the report that `build_report` makes."""
-    schema: dict[str, Any] = json.loads(resources.files("earwitness").joinpath(SCHEMA).read_text(encoding="utf-8"))
+def report_schema(version: int = REPORT_VERSION) -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of that version of the report."""
+    text = (
+        resources.files("earwitness")
+        .joinpath(f"schemas/report-v{version}.schema.json")
+        .read_text(encoding="utf-8")
+    )
+    schema: dict[str, Any] = json.loads(text)
     return schema
 
 
@@ -209,9 +213,10 @@ def evidence_block(evidence: EvidenceMetadata, output: DetectorOutput | None) ->
     }
 
 
-def _result(verdict: Verdict, output: DetectorOutput | None, prior: float) -> dict[str, Any]:
+def result_block(output: DetectorOutput | None, prior: float) -> dict[str, Any]:
+    """What was found, the same in every version of the report; nothing found is SUSPICIOUS."""
     return {
-        "verdict": verdict.value,
+        "verdict": (output.verdict if output else Verdict.SUSPICIOUS).value,
         "confidence": output.confidence if output else 0.0,
         "p_fake": output.p_fake if output else None,
         "prior": prior,
@@ -223,22 +228,22 @@ def _result(verdict: Verdict, output: DetectorOutput | None, prior: float) -> di
     }
 
 
-def _no_finding(status: str, failure: Failure | None) -> str:
+def no_finding(status: str, failure: Failure | None) -> str:
+    """The key finding where there is none."""
     if failure is not None:
         return f"The examination failed and nothing was found: {failure.message}"
     return f"The recording has not been examined yet (status {status}); nothing is known about it."
 
 
-def _limitations(
-    output: DetectorOutput | None, abstentions: tuple[Abstention, ...], *, method_missing: bool
-) -> list[str]:
+def limitations(output: DetectorOutput | None, *, method_missing: bool) -> list[str]:
+    """What the reader must not conclude, the same in every version of the report."""
     found = list(GENERAL_LIMITATIONS)
     if method_missing:
         found.append(METHOD_NOT_RECORDED)
     if output is None:
         return found
-    if abstentions:
-        reasons = ", ".join(reason.value.replace("_", " ") for reason in abstentions)
+    if output.abstentions:
+        reasons = ", ".join(reason.value.replace("_", " ") for reason in output.abstentions)
         found.append(f"The detector abstained ({reasons}): the verdict says nothing for or against synthesis.")
     found.extend(output.warnings)
     return found

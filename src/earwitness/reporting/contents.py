@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from importlib import resources
 from typing import Any
 
 from earwitness.actions import ActionPolicy, recommend
@@ -22,8 +21,7 @@ from earwitness.grounds import Grounds, Severity
 from earwitness.likelihood import ENFSI_2015, likelihood
 from earwitness.panel import Panel
 from earwitness.report import (
-    GENERAL_LIMITATIONS,
-    METHOD_NOT_RECORDED,
+    ENDED,
     POLARITY,
     PROPOSITIONS,
     QUESTION,
@@ -33,16 +31,18 @@ from earwitness.report import (
     MethodMetadata,
     custody_block,
     evidence_block,
+    limitations,
+    no_finding,
+    result_block,
     utc,
 )
+from earwitness.report import report_schema as schema_of
 from earwitness.reporting import wording
 from earwitness.reporting.validation import Circumstances, validation_block
 
 REPORT_VERSION = 2
-SCHEMA = f"schemas/report-v{REPORT_VERSION}.schema.json"
 UNITS = {"_s": "s", "_hz": "Hz", "_db": "dB", "_dbfs": "dBFS", "_share": "share"}
 """How the names of measured values end, and the unit that says."""
-ENDED = ("DONE", "FAILED")
 PREPROCESSING = (
     "The sound track is decoded by FFmpeg's libraries, its channels averaged, and resampled to 16 kHz (float32). "
     "It is cut into overlapping windows; of each window the constant part and everything outside 60 Hz to 7.6 kHz is "
@@ -119,14 +119,14 @@ def build_report(
         "chain_of_custody": custody_block(subject.custody),
         "method": _method(method, policy),
         "findings": _findings(subject, output),
-        "result": _result(output, method.prior),
-        "key_findings": list(output.explanations) if output else [_no_finding(subject)],
+        "result": result_block(output, method.prior),
+        "key_findings": list(output.explanations) if output else [no_finding(subject.status, subject.failure)],
         "interpretation": _interpretation(output, method, abstentions),
         "robustness": _robustness(second_look),
         "validation": validation_block(method.validation, circumstances(output)),
         "timeline": [asdict(window) for window in output.windows] if output else [],
         "suitability": _suitability(verdict, abstentions),
-        "limitations": _limitations(output, method_missing=method.tools is None and subject.status in ENDED),
+        "limitations": limitations(output, method_missing=method.tools is None and subject.status in ENDED),
         "undetermined": wording.undetermined(verdict, abstentions),
         "recommended_actions": [
             asdict(action) for action in recommend(policy, verdict or Verdict.SUSPICIOUS, abstentions)
@@ -145,9 +145,7 @@ def report_bytes(report: Mapping[str, Any]) -> bytes:
 
 def report_schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of the report that `build_report` makes."""
-    text = resources.files("earwitness").joinpath(SCHEMA).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    return schema_of(REPORT_VERSION)
 
 
 def circumstances(output: DetectorOutput | None) -> Circumstances:
@@ -193,7 +191,7 @@ def _findings(subject: Subject, output: DetectorOutput | None) -> dict[str, Any]
         "stretches": [asdict(stretch) for stretch in (grounds.stretches if grounds else ())],
         "deletions": [asdict(deletion) for deletion in (grounds.deletions if grounds else ())],
         "warnings": list(output.warnings) if output else [],
-        "failure": None if subject.failure is None else _no_finding(subject),
+        "failure": None if subject.failure is None else no_finding(subject.status, subject.failure),
     }
 
 
@@ -231,20 +229,6 @@ def _unit(name: str) -> str | None:
 
 def _unit_suffix(name: str) -> str | None:
     return next((suffix for suffix in UNITS if name.endswith(suffix)), None)
-
-
-def _result(output: DetectorOutput | None, prior: float) -> dict[str, Any]:
-    return {
-        "verdict": (output.verdict if output else Verdict.SUSPICIOUS).value,
-        "confidence": output.confidence if output else 0.0,
-        "p_fake": output.p_fake if output else None,
-        "prior": prior,
-        "llr": output.llr if output else None,
-        "score": output.score if output else None,
-        "polarity": POLARITY,
-        "abstentions": [reason.value for reason in output.abstentions] if output else [],
-        "most_suspicious": asdict(output.most_suspicious) if output and output.most_suspicious else None,
-    }
 
 
 def _interpretation(
@@ -296,22 +280,3 @@ def _suitability(verdict: Verdict | None, abstentions: tuple[Abstention, ...]) -
         "judged": verdict is not None and not abstentions,
         "reasons": [{"code": reason.value, "text": REASONS[reason]} for reason in abstentions],
     }
-
-
-def _limitations(output: DetectorOutput | None, *, method_missing: bool) -> list[str]:
-    found = list(GENERAL_LIMITATIONS)
-    if method_missing:
-        found.append(METHOD_NOT_RECORDED)
-    if output is None:
-        return found
-    if output.abstentions:
-        reasons = ", ".join(reason.value.replace("_", " ") for reason in output.abstentions)
-        found.append(f"The detector abstained ({reasons}): the verdict says nothing for or against synthesis.")
-    found.extend(output.warnings)
-    return found
-
-
-def _no_finding(subject: Subject) -> str:
-    if subject.failure is not None:
-        return f"The examination failed and nothing was found: {subject.failure.message}"
-    return f"The recording has not been examined yet (status {subject.status}); nothing is known about it."

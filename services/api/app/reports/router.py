@@ -66,8 +66,8 @@ async def get_report(
         raise NotAcceptableError(f"version {report_version} of the report is issued as {Form.JSON.value} only")
     order = service.Order(form, report_version, full=form is not Form.JSON or robustness)
     look = None
-    wanted = await to_thread.run_sync(service.wanted, state, analysis_id)
     if order.full and report_version == REPORT_VERSION:
+        wanted = await to_thread.run_sync(service.wanted, state, analysis_id)
         look = await to_thread.run_sync(state.second_looks.of, wanted, limiter=state.report_limiter)
     body = await to_thread.run_sync(partial(service.issue, state, user, analysis_id, order, look))
     headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
