@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ml.augment import AugmentConfig
+from ml.vocoders.config import VocoderConfig, VocoderTraining
 
 T = TypeVar("T")
 
@@ -48,6 +49,10 @@ class DataConfig:
     crop_s_max: float = 3.04
     copy_share: float = 0.08
     """Share of the spoof half of a batch that is copy-synthesis of a bona fide clip of the same batch."""
+    neural_share: float = 0.7
+    """Of those copies, how many are by the experiment's neural vocoders, where it has any."""
+    copies_per_clip: int = 3
+    """By different vocoders, drawn for the clip; rendering takes about 60 ms each."""
     splice_share: float = 0.08
     """Share of the spoof half of a batch that is bona fide speech with synthetic stretches."""
     cache_dir: str = "runs/cache"
@@ -87,9 +92,17 @@ class Experiment:
     seed: int = 1
     architecture: str = "seresnet"
     model: Mapping[str, Any] = field(default_factory=dict)
+    vocoders: tuple[VocoderConfig, ...] = ()
+    """Neural vocoders that copy the bona fide training clips; trained before the network is."""
+    vocoder_training: VocoderTraining = field(default_factory=VocoderTraining)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        names = [vocoder.name for vocoder in self.vocoders]
+        if len(set(names)) < len(names):
+            raise ConfigError("every vocoder needs a name of its own")
 
 
 def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -122,8 +135,10 @@ def parse(cls: type[T], table: Mapping[str, Any], where: str = "") -> T:
     values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in table.items()}
     try:
         return cls(**values)
-    except TypeError as error:
-        raise ConfigError(f"{where or 'experiment'}: {error}") from error
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where.rstrip('.') or 'experiment'}: {error}") from error
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:  # one return a kind of type

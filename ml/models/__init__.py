@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ml.config import ConfigError, parse
-from ml.models import lcnn, seresnet
+from ml.models import ensemble, lcnn, seresnet
 from ml.models.heads import Scores, SpoofNetwork
 
 __all__ = ["ARCHITECTURES", "Architecture", "Scores", "SpoofNetwork", "build_network"]
@@ -21,6 +21,7 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "seresnet": Architecture(seresnet.SeResNetConfig, seresnet.build, seresnet.frame_hop_samples),
+    "ensemble": Architecture(ensemble.EnsembleConfig, ensemble.build, ensemble.frame_hop_samples),
     "lcnn": Architecture(lcnn.LcnnConfig, lcnn.build, lcnn.frame_hop_samples),
 }
 
@@ -30,10 +31,5 @@ def build_network(architecture: str, model: Mapping[str, Any]) -> tuple[SpoofNet
     if architecture not in ARCHITECTURES:
         raise ConfigError(f"unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}")
     entry = ARCHITECTURES[architecture]
-    try:
-        config = parse(entry.config, model, "model.")
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"model: {error}") from error
+    config = parse(entry.config, model, "model.")
     return entry.build(config), entry.frame_hop_samples(config)

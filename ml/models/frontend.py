@@ -26,6 +26,9 @@ class FrontendConfig:
     fft: int = 512
     window: int = 400
     hop: int = 160
+    margin: int = 0
+    """Samples left out at either end, so that the windows of several front-ends are centred at the same times and
+    give as many frames for every length."""
     mels: int = 80
     band_hz: tuple[float, float] = (60.0, 7600.0)
     """Bins outside are left out: the canonical view has removed what lay there, and bins without variance would
@@ -44,6 +47,8 @@ class FrontendConfig:
             raise ValueError(f"frontend kind must be linear or mel, not {self.kind!r}")
         if not self.hop <= self.window <= self.fft:
             raise ValueError("need hop <= window <= fft")
+        if self.margin < 0:
+            raise ValueError("margin must be 0 or more")
         if not 0.0 <= self.band_hz[0] < self.band_hz[1] <= SAMPLE_RATE_HZ / 2:
             raise ValueError("band_hz must rise, within 0 Hz and half the sample rate")
         if self.floor_power <= 0.0:
@@ -66,13 +71,23 @@ class FrontendConfig:
 class LogSpectrogram(nn.Module):
     """(batch, samples) to (batch, 1, bins, frames), log power, normalised per bin by running statistics.
 
-    frames = (samples - window) // hop + 1; no padding at the edges.
+    frames = (samples - 2 * margin - window) // hop + 1; no padding at the edges.
     """
 
     def __init__(self, config: FrontendConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("basis", torch.from_numpy(_fourier_basis(config)).unsqueeze(1), persistent=False)
+        # The transform's kernel is made out of these in the graph, each time in training and once when ONNX Runtime
+        # loads it: the kernel itself would be half of the exported file.
+        turn = 2 * np.pi * np.arange(config.fft) / config.fft
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.window) / config.window)
+        waves = np.stack([np.cos(turn), -np.sin(turn)]).astype(np.float32)
+        self.register_buffer("waves", torch.from_numpy(waves), persistent=False)
+        self.register_buffer("bin_numbers", torch.arange(*config.bin_range), persistent=False)
+        self.register_buffer("places", torch.arange(config.window), persistent=False)
+        # Scaled so that a full-scale sine has power 1.
+        taper = (hann * 2.0 / hann.sum()).astype(np.float32)
+        self.register_buffer("taper", torch.from_numpy(taper), persistent=False)
         if config.kind == "mel":
             first, end = config.bin_range
             filters = mel_filters(config.mels, config.fft, *config.band_hz)[:, first:end]
@@ -80,7 +95,9 @@ class LogSpectrogram(nn.Module):
         self.normalise = nn.BatchNorm1d(config.bins, affine=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        parts = F.conv1d(waveforms.unsqueeze(1), self.get_buffer("basis"), stride=self.config.hop)
+        if margin := self.config.margin:
+            waveforms = waveforms[:, margin:-margin]
+        parts = F.conv1d(waveforms.unsqueeze(1), self.fourier_kernel(), stride=self.config.hop)
         real, imaginary = parts.chunk(2, dim=1)
         power = real.square() + imaginary.square()
         if self.config.kind == "mel":
@@ -94,17 +111,11 @@ class LogSpectrogram(nn.Module):
             normalised = (1 - share) * normalised + share * (logarithm - mean) / spread
         return normalised.unsqueeze(1)
 
-
-def _fourier_basis(config: FrontendConfig) -> NDArray[np.float32]:
-    """(2 * bins of the band, window): Hann-windowed cosines, then sines; a full-scale sine has power 1."""
-    n = np.arange(config.window)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.window)
-    angle = 2 * np.pi * np.outer(np.arange(*config.bin_range), n) / config.fft
-    scale = 2.0 / hann.sum()
-    basis: NDArray[np.float32] = (np.concatenate([np.cos(angle), -np.sin(angle)]) * hann * scale).astype(
-        np.float32
-    )
-    return basis
+    def fourier_kernel(self) -> Tensor:
+        """(2 * bins of the band, 1, window): Hann-windowed cosines, then sines; a full-scale sine has power 1."""
+        angle = torch.outer(self.get_buffer("bin_numbers"), self.get_buffer("places")) % self.config.fft
+        kernel = self.get_buffer("waves")[:, angle] * self.get_buffer("taper")
+        return kernel.flatten(0, 1).unsqueeze(1)
 
 
 def mel_filters(mels: int, fft: int, low_hz: float, high_hz: float) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 A backbone turns a spectrogram into (batch, channels, frames); this head gives the graph's three outputs.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,8 +70,8 @@ class FrequencyRows(nn.Module):
         return mixed
 
 
-class SpoofNetwork(nn.Module):
-    """Front-end, backbone and head in one graph: (batch, samples) to `Scores`."""
+class Member(nn.Module):
+    """Front-end, backbone and head: (batch, samples) to `Scores`."""
 
     def __init__(self, frontend: nn.Module, backbone: nn.Module, head: AttentiveHead) -> None:
         super().__init__()
@@ -78,10 +79,51 @@ class SpoofNetwork(nn.Module):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, waveforms: Tensor) -> Scores:
-        return self.from_spectrogram(self.frontend(waveforms))
+    def forward(self, waveforms: Tensor, mask_bins: int = 0, bf16: bool = False) -> Scores:
+        spectrogram = self.frontend(waveforms)  # in float32 always: the logarithm needs the range
+        if mask_bins:
+            spectrogram = mask_frequency(spectrogram, mask_bins)
+        with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=bf16):
+            scores: Scores = self.head(self.backbone(spectrogram))
+        return Scores(*(part.float() for part in scores)) if bf16 else scores
 
-    def from_spectrogram(self, spectrogram: Tensor) -> Scores:
-        """The part behind the front-end: training masks spectrograms between the two."""
-        scores: Scores = self.head(self.backbone(spectrogram))
-        return scores
+
+class SpoofNetwork(nn.Module):
+    """One member or several in one graph: (batch, samples) to `Scores`.
+
+    Of several, scores are averaged and embeddings joined. Training gives each a loss of its own (`each`), so that
+    they stay as different as separate runs would make them (deep ensembles, Lakshminarayanan et al., 2017).
+    """
+
+    def __init__(self, *members: Member) -> None:
+        super().__init__()
+        if not members:
+            raise ValueError("a network needs a member")
+        self.members = nn.ModuleList(members)
+
+    def forward(self, waveforms: Tensor) -> Scores:
+        return self.joined(self.each(waveforms))
+
+    def each(self, waveforms: Tensor, mask_bins: int = 0, bf16: bool = False) -> list[Scores]:
+        """The scores of every member; `mask_bins` is the widest band that training blanks, 0 for none."""
+        return [member(waveforms, mask_bins, bf16) for member in self.members]
+
+    @staticmethod
+    def joined(parts: Sequence[Scores]) -> Scores:
+        if len(parts) == 1:
+            return parts[0]
+        return Scores(
+            torch.stack([part.score for part in parts]).mean(0),
+            torch.stack([part.frame_scores for part in parts]).mean(0),
+            torch.cat([part.embedding for part in parts], dim=1),
+        )
+
+
+def mask_frequency(spectrogram: Tensor, widest: int) -> Tensor:
+    """Blank one random band of at most `widest` bins in each (batch, 1, bins, frames) spectrogram (Park, 2019)."""
+    batch, _, bins, _ = spectrogram.shape
+    width = torch.rand(batch, 1, device=spectrogram.device) * widest
+    start = torch.rand(batch, 1, device=spectrogram.device) * (bins - width)
+    index = torch.arange(bins, device=spectrogram.device)
+    inside = (index >= start) & (index < start + width)
+    return spectrogram.masked_fill(inside[:, None, :, None], 0.0)  # 0 is the mean of every normalised bin

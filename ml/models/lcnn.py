@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.models.frontend import FrontendConfig, LogSpectrogram
-from ml.models.heads import AttentiveHead, FrequencyPool, SpoofNetwork
+from ml.models.heads import AttentiveHead, FrequencyPool, Member, SpoofNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,8 @@ class LcnnConfig:
 
 def build(config: LcnnConfig) -> SpoofNetwork:
     last = config.channels[-1]
-    return SpoofNetwork(
-        LogSpectrogram(config.frontend), Backbone(config), AttentiveHead(last, config.embedding, config.dropout)
-    )
+    head = AttentiveHead(last, config.embedding, config.dropout)
+    return SpoofNetwork(Member(LogSpectrogram(config.frontend), Backbone(config), head))
 
 
 def frame_hop_samples(config: LcnnConfig) -> int:

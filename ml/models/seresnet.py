@@ -1,7 +1,7 @@
 """SE-ResNet on a log spectrogram: residual blocks (He et al., 2016) with squeeze-and-excitation (Hu et al., 2018).
 
-Time is halved by the stem and by each stage but the first: with four stages one frame score stands for 16
-spectrogram frames, 160 ms. The stem's stride over frequency sets the size of every map, and so the cost.
+Time is halved by the stem (`time_stride`) and by each stage but the first: with four stages one frame score stands for
+16 spectrogram frames, 160 ms. The stem's stride over frequency sets the size of every map, and so the cost.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.models.frontend import FrontendConfig, LogSpectrogram
-from ml.models.heads import AttentiveHead, FrequencyPool, FrequencyRows, SpoofNetwork
+from ml.models.heads import AttentiveHead, FrequencyPool, FrequencyRows, Member, SpoofNetwork
 
 STEM = (9, 5)  # bins by frames, about 280 Hz by 65 ms: wider than a harmonic, shorter than a phone
 
@@ -22,6 +22,8 @@ class SeResNetConfig:
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     stem_stride: int = 4
     """Spectrogram bins per row of the first map."""
+    time_stride: int = 2
+    """Spectrogram frames per column of the first map."""
     pool: str = "mean_max"
     """Over frequency, before the head: `mean_max`, or `rows`, which keeps the position (`heads.FrequencyRows`)."""
     embedding: int = 128
@@ -32,20 +34,22 @@ class SeResNetConfig:
             raise ValueError("channels and blocks need one entry a stage each")
         if self.pool not in ("mean_max", "rows"):
             raise ValueError(f"pool must be mean_max or rows, not {self.pool!r}")
-        if self.stem_stride < 1:
-            raise ValueError("stem_stride must be at least 1")
+        if self.stem_stride < 1 or self.time_stride < 1:
+            raise ValueError("stem_stride and time_stride must be at least 1")
 
 
 def build(config: SeResNetConfig) -> SpoofNetwork:
-    last = config.channels[-1]
-    return SpoofNetwork(
-        LogSpectrogram(config.frontend), Backbone(config), AttentiveHead(last, config.embedding, config.dropout)
-    )
+    return SpoofNetwork(member(config))
+
+
+def member(config: SeResNetConfig) -> Member:
+    head = AttentiveHead(config.channels[-1], config.embedding, config.dropout)
+    return Member(LogSpectrogram(config.frontend), Backbone(config), head)
 
 
 def frame_hop_samples(config: SeResNetConfig) -> int:
     """Samples from one frame score to the next."""
-    return int(config.frontend.hop * 2 ** len(config.channels))
+    return int(config.frontend.hop * config.time_stride * 2 ** (len(config.channels) - 1))
 
 
 class Backbone(nn.Module):
@@ -53,7 +57,9 @@ class Backbone(nn.Module):
         super().__init__()
         width = config.channels[0]
         layers: list[nn.Module] = [
-            nn.Conv2d(1, width, STEM, (config.stem_stride, 2), (STEM[0] // 2, STEM[1] // 2), bias=False),
+            nn.Conv2d(
+                1, width, STEM, (config.stem_stride, config.time_stride), (STEM[0] // 2, STEM[1] // 2), bias=False
+            ),
             nn.BatchNorm2d(width),
             nn.ReLU(),
         ]

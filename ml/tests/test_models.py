@@ -5,7 +5,7 @@ import torch
 from ml.config import ConfigError
 from ml.models import ARCHITECTURES, build_network
 from ml.models.frontend import FrontendConfig, LogSpectrogram, mel_filters
-from ml.models.heads import FrequencyPool, FrequencyRows
+from ml.models.heads import FrequencyPool, FrequencyRows, SpoofNetwork
 
 KINDS = ("linear", "mel")
 
@@ -14,7 +14,8 @@ KINDS = ("linear", "mel")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("frames", [4, 19, 25])
 def test_one_frame_score_for_each_frame_hop(architecture: str, kind: str, frames: int) -> None:
-    network, hop = build_network(architecture, {"frontend": {"kind": kind}})
+    one = {"frontend": {"kind": kind}}
+    network, hop = build_network(architecture, {"members": [one, one]} if architecture == "ensemble" else one)
     scores = network.eval()(torch.randn(2, frames * hop) * 0.05)
     assert scores.score.shape == (2,)
     assert scores.frame_scores.shape == (2, frames)
@@ -83,6 +84,22 @@ def test_instance_norm_takes_away_a_filter() -> None:
     assert change(1.0) < 0.2 * change(0.0)
 
 
+def test_an_ensemble_says_the_mean_of_its_members() -> None:
+    network, _ = build_network("ensemble", {})
+    wave = torch.randn(2, 32_000, generator=torch.Generator().manual_seed(1)) * 0.05
+    each, joined = network.eval().each(wave), network(wave)
+    assert len(each) == 2
+    assert not torch.allclose(each[0].score, each[1].score, atol=1e-6)
+    assert torch.allclose(joined.score, (each[0].score + each[1].score) / 2)
+    assert torch.allclose(joined.frame_scores, (each[0].frame_scores + each[1].frame_scores) / 2)
+    assert joined.embedding.shape[1] == sum(one.embedding.shape[1] for one in each)
+
+
+def test_a_network_without_members_is_refused() -> None:
+    with pytest.raises(ValueError, match="member"):
+        SpoofNetwork()
+
+
 @pytest.mark.parametrize(
     ("architecture", "model", "named"),
     [
@@ -95,6 +112,11 @@ def test_instance_norm_takes_away_a_filter() -> None:
         ("seresnet", {"frontend": {"floor_power": 0.0}}, "floor_power"),
         ("seresnet", {"stem_stride": 0}, "stem_stride"),
         ("seresnet", {"pool": "max"}, "mean_max or rows"),
+        ("ensemble", {"members": []}, "needs members"),
+        ("ensemble", {"members": [{}, {"time_stride": 1}]}, "as often"),
+        ("ensemble", {"members": [{}, {"frontend": {"margin": 8}}]}, "the same for all members"),
+        ("seresnet", {"frontend": {"margin": -1}}, "margin"),
+        ("ensemble", {"members": [{"depth": 3}]}, "model.members"),
     ],
 )
 def test_an_impossible_architecture_is_refused(architecture: str, model: dict[str, object], named: str) -> None:

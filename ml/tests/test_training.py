@@ -16,6 +16,7 @@ import torch
 from ml.config import ConfigError, Experiment
 from ml.datasets.manifest import read_manifest, write_manifest
 from ml.models import build_network
+from ml.models.heads import mask_frequency
 from ml.provenance import LIBRARIES, seed_everything
 from ml.tests.conftest import SMOKE
 from ml.training.average import WeightAverage
@@ -28,7 +29,6 @@ from ml.training.train import (
     Trainable,
     batch_loss,
     learning_rate,
-    mask_frequency,
     split_clips,
     train,
 )
@@ -289,3 +289,26 @@ def test_the_average_moves_towards_the_weights(smoke_experiment: Experiment) -> 
     average.update(network, step=1000)
     for before, after in zip(network.parameters(), average.network.parameters(), strict=True):
         assert torch.allclose(before - after, torch.tensor(0.5), atol=1e-5)
+
+
+def test_each_member_of_an_ensemble_learns_from_its_own_loss(smoke_experiment: Experiment) -> None:
+    """So that one member's weights don't depend on the other's."""
+    network, _ = build_network("ensemble", {"members": [dict(smoke_experiment.model)] * 2})
+    waves = torch.randn(4, 16_000, generator=torch.Generator().manual_seed(1)) * 0.05
+    batch = Batch(waves, torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.zeros(4, 7))
+    first, _second = Trainable(network)(waves, 0, False)
+    batch_loss(first, batch, smoke_experiment.train).backward()  # type: ignore[no-untyped-call]
+    touched = [any(p.grad is not None for p in member.parameters()) for member in network.members]
+    assert touched == [True, False]
+
+
+def test_an_ensemble_trains_and_its_history_tells_of_each_member(
+    smoke_experiment: Experiment, tmp_path: Path
+) -> None:
+    twin = replace(
+        smoke_experiment, architecture="ensemble", model={"members": [dict(smoke_experiment.model)] * 2}
+    )
+    train(steps(twin, 2), tmp_path, quiet=True)
+    (row,) = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert {"heldout_auc", "heldout_auc_member0", "heldout_auc_member1"} <= row.keys()
+    assert load(tmp_path / "last.pt").experiment == steps(twin, 2)

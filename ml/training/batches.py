@@ -3,6 +3,7 @@
 That makes a run repeatable and a resumed run equal to one that was never interrupted: there is no sampler state
 to save. Half of each batch is bona fide; some of the spoof half is made from it, by copy-synthesis or splicing,
 with the same channel as its source, so that only the synthesis tells the two apart.
+Copies are made here by the vocoders of `ml.augment`, or were rendered before by neural ones (`ml.vocoders`).
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ml.config import Experiment
 from ml.datasets.manifest import Kind, Label
 from ml.training.sampling import draw_weights
 from ml.training.store import WaveformStore
+from ml.vocoders.copies import Copies
 
 OWN_COPY_SHARE = 0.5  # of the splices: the same voice goes on, only the synthesis changes
 BABBLE_VOICES = 64  # enough that seven of them rarely say the same; 11 MB
@@ -35,15 +37,37 @@ class Batch:
     """(batch, frames) float32; NaN where it is not known which frames are synthetic"""
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in which clip a crop lies, so that it can be cut out of a copy of the clip too."""
+
+    index: int
+    start: int
+    length: int
+    repeats: int
+    """A clip that is too short is repeated, not padded: silence at the edge would tell its length."""
+
+    def cut(self, waveform: Samples) -> Samples:
+        if self.repeats > 1:
+            waveform = np.tile(waveform, self.repeats)
+        return waveform[self.start : self.start + self.length]
+
+
 class BatchFactory(Dataset[Batch]):
     """Item i is the batch of step i. Picklable, so that loader workers can hold it."""
 
     def __init__(
-        self, experiment: Experiment, store: WaveformStore, bank: NoiseBank, frame_hop_samples: int
+        self,
+        experiment: Experiment,
+        store: WaveformStore,
+        bank: NoiseBank,
+        frame_hop_samples: int,
+        copies: Copies | None = None,
     ) -> None:
         self.experiment = experiment
         self.store = store
         self.bank = bank
+        self.copies = copies
         self.frame_hop_samples = frame_hop_samples
         self.splicing = SpliceConfig(frame_hop_s=seconds(frame_hop_samples))
         data = experiment.data
@@ -66,18 +90,22 @@ class BatchFactory(Dataset[Batch]):
             1, round(sample_count(rng.uniform(data.crop_s_min, data.crop_s_max)) / self.frame_hop_samples)
         )
         length = frames * self.frame_hop_samples
-        human = [self._crop(i, length, rng) for i in rng.choice(self.bonafide, half, p=self.bonafide_weights)]
+        chosen = rng.choice(self.bonafide, half, p=self.bonafide_weights)
+        places = [self._place(int(i), length, rng) for i in chosen]
+        human = [place.cut(self.store.waveform(place.index)) for place in places]
         channel_seeds = rng.integers(2**63, size=2 * half)
         waveforms = [self._channel(x, int(seed)) for x, seed in zip(human, channel_seeds[:half], strict=True)]
         frame_labels = [np.zeros(frames, np.float32)] * half
         for position, draw in enumerate(rng.random(half)):
             seed = int(channel_seeds[half + position])
             if draw < data.copy_share:
-                fake, labels = self._copy(human[position], rng), np.ones(frames, np.float32)
+                fake, labels = self._copy(human[position], places[position], rng), np.ones(frames, np.float32)
                 seed = int(channel_seeds[position])  # the channel of its source
             elif draw < data.copy_share + data.splice_share:
                 own = rng.random() < OWN_COPY_SHARE
-                donor = self._copy(human[position], rng) if own else self._draw_spoof(length, rng)[0]
+                donor = (
+                    self._copy(human[position], places[position], rng) if own else self._draw_spoof(length, rng)[0]
+                )
                 fake, spliced = splice(human[position], donor, rng, self.splicing)
                 labels = spliced.astype(np.float32)
                 seed = int(channel_seeds[position])
@@ -92,20 +120,20 @@ class BatchFactory(Dataset[Batch]):
             frame_labels=torch.from_numpy(np.stack(frame_labels)),
         )
 
-    @staticmethod
-    def _copy(samples: Samples, rng: np.random.Generator) -> Samples:
+    def _copy(self, samples: Samples, place: _Place, rng: np.random.Generator) -> Samples:
+        """A copy of the bona fide crop at `place`."""
+        if self.copies is not None and rng.random() < self.experiment.data.neural_share:
+            return place.cut(self.copies.waveform(int(rng.integers(len(self.copies.layers))), place.index))
         return copy_synthesise(samples, rng, str(rng.choice(list(METHODS))))
 
     def _draw_spoof(self, length: int, rng: np.random.Generator) -> tuple[Samples, Kind]:
-        index = int(rng.choice(self.spoof, p=self.spoof_weights))
-        return self._crop(index, length, rng), self.store.clips[index].kind
+        place = self._place(int(rng.choice(self.spoof, p=self.spoof_weights)), length, rng)
+        return place.cut(self.store.waveform(place.index)), self.store.clips[place.index].kind
 
-    def _crop(self, index: int, length: int, rng: np.random.Generator) -> Samples:
-        waveform = self.store.waveform(int(index))
-        if waveform.size < length:  # repeated, not padded: silence at the edge would tell its length
-            waveform = np.tile(waveform, -(-length // waveform.size))
-        start = int(rng.integers(waveform.size - length + 1))
-        return waveform[start : start + length]
+    def _place(self, index: int, length: int, rng: np.random.Generator) -> _Place:
+        size = int(self.store.offsets[index + 1] - self.store.offsets[index])
+        repeats = max(1, -(-length // size))
+        return _Place(index, int(rng.integers(repeats * size - length + 1)), length, repeats)
 
     def _channel(self, samples: Samples, seed: int) -> Samples:
         rng = np.random.default_rng(seed)

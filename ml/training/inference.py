@@ -28,6 +28,8 @@ class Judged(NamedTuple):
     """(clips,)"""
     embedding: NDArray[np.float32]
     """(clips, dim)"""
+    by_member: NDArray[np.float32]
+    """(clips, members): the scores whose mean is `score`."""
 
 
 @torch.no_grad()
@@ -40,6 +42,7 @@ def judge_waveforms(network: SpoofNetwork, waveforms: Sequence[Samples], *, bf16
         by_length[max(whole - whole % LENGTH_STEP_SAMPLES, LENGTH_STEP_SAMPLES)].append(i)
     score: dict[int, np.float32] = {}
     embedding: dict[int, NDArray[np.float32]] = {}
+    by_member: dict[int, NDArray[np.float32]] = {}
     network.eval()
     for length, members in by_length.items():
         for start in range(0, len(members), BATCH_CLIPS):
@@ -47,19 +50,24 @@ def judge_waveforms(network: SpoofNetwork, waveforms: Sequence[Samples], *, bf16
             batch = torch.from_numpy(np.stack([canonicalise(waveforms[i][:length]).samples for i in part])).to(
                 device
             )
-            spectrogram = network.frontend(batch)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                judged = network.from_spectrogram(spectrogram)
+            each = network.each(batch, bf16=bf16)
+            judged = network.joined(each)
             score.update(zip(part, judged.score.float().cpu().numpy(), strict=True))
             embedding.update(zip(part, judged.embedding.float().cpu().numpy(), strict=True))
+            scores_of_each = torch.stack([one.score for one in each], dim=1).float().cpu().numpy()
+            by_member.update(zip(part, scores_of_each, strict=True))
     order = range(len(waveforms))
-    return Judged(np.array([score[i] for i in order]), np.stack([embedding[i] for i in order]))
+    return Judged(
+        np.array([score[i] for i in order]),
+        np.stack([embedding[i] for i in order]),
+        np.stack([by_member[i] for i in order]),
+    )
 
 
 def heldout_scores(
     network: SpoofNetwork, store: WaveformStore, *, bf16: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(clips,) scores of every clip of the store, and whether each is spoof."""
+    """(clips, members) scores of every clip of the store, and whether each is spoof."""
     waveforms = [store.waveform(i) for i in range(len(store.clips))]
     is_spoof = np.array([clip.label == Label.SPOOF for clip in store.clips])
-    return judge_waveforms(network, waveforms, bf16=bf16).score, is_spoof
+    return judge_waveforms(network, waveforms, bf16=bf16).by_member, is_spoof

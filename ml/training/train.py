@@ -35,6 +35,7 @@ from ml.training.checkpoint import Checkpoint, load, save
 from ml.training.inference import heldout_scores
 from ml.training.sampling import Split, hold_out, with_fold_groups
 from ml.training.store import WaveformStore
+from ml.vocoders.copies import copies_for
 
 CHECKPOINT_NAME = "last.pt"
 BEST_NAME = "best.pt"
@@ -67,9 +68,11 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         with _one_process_first(world):
             store = WaveformStore.open_or_build([clips[i] for i in split.train], cache)
             heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
+            copies = copies_for(experiment, store, cache, quiet=quiet)
         network, frame_hop = build_network(experiment.architecture, experiment.model)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
-        factory = BatchFactory(experiment, store, load_bank(experiment.data.noise_dir, store), frame_hop)
+        bank = load_bank(experiment.data.noise_dir, store)
+        factory = BatchFactory(experiment, store, bank, frame_hop, copies)
         state = _State(experiment, network, settings, run_dir, _provenance(experiment, split, store, heldout))
         if resume and (run_dir / CHECKPOINT_NAME).exists():
             saved = load(run_dir / CHECKPOINT_NAME)
@@ -145,29 +148,14 @@ def check_same_run(
 
 
 class Trainable(nn.Module):
-    """The network with the masking of training between front-end and backbone, as one module for DDP."""
+    """The members of a network with the masking of training, as one module for DDP."""
 
     def __init__(self, network: SpoofNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, waveforms: Tensor, mask_bins: int, autocast: bool) -> Scores:
-        spectrogram = self.network.frontend(waveforms)  # in float32: the logarithm needs the range
-        if mask_bins:
-            spectrogram = mask_frequency(spectrogram, mask_bins)
-        with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=autocast):
-            scores = self.network.from_spectrogram(spectrogram)
-        return Scores(*(part.float() for part in scores))
-
-
-def mask_frequency(spectrogram: Tensor, widest: int) -> Tensor:
-    """Blank one random band of at most `widest` bins in each (batch, 1, bins, frames) spectrogram (Park, 2019)."""
-    batch, _, bins, _ = spectrogram.shape
-    width = torch.rand(batch, 1, device=spectrogram.device) * widest
-    start = torch.rand(batch, 1, device=spectrogram.device) * (bins - width)
-    index = torch.arange(bins, device=spectrogram.device)
-    inside = (index >= start) & (index < start + width)
-    return spectrogram.masked_fill(inside[:, None, :, None], 0.0)  # 0 is the mean of every normalised bin
+    def forward(self, waveforms: Tensor, mask_bins: int, bf16: bool) -> list[Scores]:
+        return self.network.each(waveforms, mask_bins, bf16)
 
 
 def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
@@ -210,21 +198,22 @@ class _State:
             group["lr"] = learning_rate(self.settings, self.step)
         self.network.train()
         on_device = Batch(*(part.to(device) for part in (batch.waveforms, batch.labels, batch.frame_labels)))
-        scores = trainable(
-            on_device.waveforms, self.settings.frequency_mask_bins, self.settings.precision == "bf16"
-        )
-        loss = batch_loss(scores, on_device, self.settings)
+        each = trainable(on_device.waveforms, self.settings.frequency_mask_bins, self.settings.precision == "bf16")
+        losses = torch.stack([batch_loss(scores, on_device, self.settings) for scores in each])
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it unannotated
-        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM_MAX)
+        # The sum: each member learns as fast as it would alone.
+        losses.sum().backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it unannotated
+        for member in self.network.members:
+            nn.utils.clip_grad_norm_(member.parameters(), GRADIENT_NORM_MAX)
         self.optimiser.step()
         self.step += 1
         self.average.update(self.network, self.step)
-        self.losses.append(float(loss.detach()))
+        self.losses.append(float(losses.detach().mean()))
         return self.losses[-1]
 
     def evaluate(self, heldout: WaveformStore) -> None:
-        scores, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")
+        by_member, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")
+        scores = by_member.mean(axis=1)
         eer, _ = equal_error_rate(scores.astype(np.float64), is_spoof)
         figures = {
             "step": float(self.step),
@@ -232,6 +221,9 @@ class _State:
             "heldout_auc": roc_auc(scores.astype(np.float64), is_spoof),
             "train_loss": float(np.mean(self.losses)),
         }
+        if by_member.shape[1] > 1:
+            for number, own in enumerate(by_member.T):
+                figures[f"heldout_auc_member{number}"] = roc_auc(own.astype(np.float64), is_spoof)
         kind = np.array([clip.kind for clip in heldout.clips])
         for name in sorted(set(kind[is_spoof])):
             part = ~is_spoof | (kind == name)

@@ -1,0 +1,12 @@
+"""Small neural vocoders and codecs, trained on human speech to copy it: spoof clips with a human twin.
+
+    [[vocoders]]            # in an experiment: trained, and all copies rendered, before its network is trained
+    name = "upsampling256"
+    kind = "upsampling"
+    strides = [8, 8, 4]
+
+What comes back says the same in the same voice at the same time and passed through a network, so that the pair differs
+in nothing but that (Wang & Yamagishi, 2023, "Spoofed training data for speech spoofing countermeasure can be
+efficiently created using neural vocoders"). They are far smaller than published ones: what they share with those are
+the marks of upsampling layers, of predicted phase and of quantised codes.
+"""
