@@ -20,8 +20,13 @@ class LcnnConfig:
 
 def build(config: LcnnConfig) -> SpoofNetwork:
     last = config.channels[-1]
-    head = AttentiveHead(last, config.embedding, config.dropout)
-    return SpoofNetwork(Member(LogSpectrogram(config.frontend), Backbone(config), head))
+    return SpoofNetwork(
+        Member(
+            LogSpectrogram(config.frontend),
+            Backbone(config),
+            AttentiveHead(last, config.embedding, config.dropout),
+        )
+    )
 
 
 def frame_hop_samples(config: LcnnConfig) -> int:

@@ -43,8 +43,10 @@ def build(config: SeResNetConfig) -> SpoofNetwork:
 
 
 def member(config: SeResNetConfig) -> Member:
-    head = AttentiveHead(config.channels[-1], config.embedding, config.dropout)
-    return Member(LogSpectrogram(config.frontend), Backbone(config), head)
+    last = config.channels[-1]
+    return Member(
+        LogSpectrogram(config.frontend), Backbone(config), AttentiveHead(last, config.embedding, config.dropout)
+    )
 
 
 def frame_hop_samples(config: SeResNetConfig) -> int:
