@@ -58,6 +58,18 @@ class DetectorBugError(AppError):
     code = "detector_bug"
 
 
+class ModelUnknownError(AppError):
+    """A run names a model version that is not on the shelf, or can't be used."""
+
+    code = "model_unknown"
+
+
+class ModelRefusedError(AppError):
+    """The models were to be reloaded, and what lies there now can't be used: the service goes on with what it has."""
+
+    code = "model_refused"
+
+
 class QueueFullError(AppError):
     code = "queue_full"
 
@@ -174,6 +186,8 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     RunFailedError: (500, "The run failed"),  # only where its failure code is not in this table
     RunInterruptedError: (503, "The run was interrupted"),
     DetectorBugError: (500, "The detector failed"),
+    ModelUnknownError: (422, "No such model"),
+    ModelRefusedError: (409, "The new model was refused"),
     QueueFullError: (503, "Too many runs are waiting"),
     ShuttingDownError: (503, "The service is stopping"),
     UploadTooLargeError: (413, "The upload is too large"),

@@ -4,8 +4,11 @@ Once it listens, one line `{"event": "listening", "url": ...}` goes to standard 
 EARWITNESS_PORT_FILE where one is named. Exit status 2 where it can't start; the reason is on standard error.
 """
 
+import asyncio
+import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -18,10 +21,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app import logs
 from app.application import CantStartError, create_app
+from app.detectors import service as detectors
+from app.errors import ModelRefusedError
 from app.settings import Settings
 from earwitness.errors import EarwitnessError
 
 EXIT_CANT_START = 2
+BY_SIGNAL = "SIGHUP"
+"""Who asked, in the audit trail, where the models were reloaded by a signal."""
 
 
 class Lifespan:
@@ -71,6 +78,7 @@ class Server(uvicorn.Server):
             self.refusal = error.__context__
             self.should_exit = True
             return
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_models)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         told = f"[{host}]" if ":" in host else host
         sys.stdout.write(json.dumps({"event": "listening", "url": f"http://{told}:{port}", "port": port}) + "\n")
@@ -79,6 +87,13 @@ class Server(uvicorn.Server):
             partial = self._port_file.with_name(f".{self._port_file.name}.{os.getpid()}")
             partial.write_text(f"{port}\n")
             partial.replace(self._port_file)
+
+    def _reload_models(self) -> None:
+        def reload() -> None:
+            with contextlib.suppress(ModelRefusedError):  # logged, and the service goes on
+                detectors.reload(self._app.state.service, BY_SIGNAL)
+
+        asyncio.get_running_loop().run_in_executor(None, reload)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Requests and runs share one grace: the queue is closed only after uvicorn has waited for the requests.

@@ -7,7 +7,7 @@ from anyio import CapacityLimiter
 from starlette.requests import HTTPConnection
 
 from app.database import Database
-from app.detectors.source import DetectorDescription
+from app.detectors.registry import ModelRegistry
 from app.evidence.store import EvidenceStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
@@ -28,12 +28,14 @@ class ServiceState:
     store: EvidenceStore
     authenticator: Authenticator
     metrics: Metrics
-    detector: DetectorDescription
+    models: ModelRegistry
     action_policy: ActionPolicy
     second_looks: SecondLooks
     """For full reports."""
     prober: WorkerPool
     """Looks at uploads."""
+    examiners: WorkerPool
+    """Carry out the runs."""
     queue: JobQueue
     detector_loaded: Future[str | None]
     """Ends when the first worker has loaded the detector, or failed to."""

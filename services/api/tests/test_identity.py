@@ -26,6 +26,7 @@ CALLS: Mapping[Action, tuple[str, str]] = {
     Action.READ_EVENTS: ("GET", "/v1/analysis/{id}/events"),
     Action.READ_EVIDENCE: ("GET", "/v1/analysis/{id}/evidence"),
     Action.VERIFY_AUDIT: ("GET", "/v1/audit/chain"),
+    Action.RELOAD_MODELS: ("POST", "/v1/models/reload"),
 }
 EXPECTED: Mapping[Action, str] = {
     Action.UPLOAD: "field analyst admin",
@@ -37,6 +38,7 @@ EXPECTED: Mapping[Action, str] = {
     Action.READ_EVENTS: "analyst admin",
     Action.READ_EVIDENCE: "analyst admin",
     Action.VERIFY_AUDIT: "admin",
+    Action.RELOAD_MODELS: "admin",
 }
 """The matrix, written out a second time on purpose: a slip in the table must not slip through."""
 

@@ -83,6 +83,8 @@ class AnalysisRecord(Base):
     run_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     """The newest run, under way or ended; its row in `detector_runs` appears when it ends."""
     run_requested_by: Mapped[str | None] = mapped_column(String(128))
+    run_model_version: Mapped[str | None] = mapped_column(String(128))
+    """The model that the newest run was asked to be made with; None: whichever is active when it begins."""
     failure_code: Mapped[str | None] = mapped_column(String(64))
     failure_message: Mapped[str | None] = mapped_column(Text)
 

@@ -84,7 +84,9 @@ def referenced(session: Session, hashes: Collection[str]) -> set[str]:
     return set(session.scalars(select(AnalysisRecord.sha256).where(AnalysisRecord.sha256.in_(hashes)).distinct()))
 
 
-def claim_for_run(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, requested_by: str) -> bool:
+def claim_for_run(
+    session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, requested_by: str, model_version: str | None
+) -> bool:
     """Set QUEUED unless a run is under way; False where one is, or where there is no such record.
 
     One statement decides, so two requests at the same time can't both win.
@@ -97,6 +99,7 @@ def claim_for_run(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, r
             status=Status.QUEUED,
             run_id=run_id,
             run_requested_by=requested_by,
+            run_model_version=model_version,
             failure_code=None,
             failure_message=None,
             updated_at=utc_now(),

@@ -17,6 +17,7 @@ class EventType(StrEnum):
     RUN_DONE = "run_done"
     RUN_FAILED = "run_failed"
     REPORT_ISSUED = "report_issued"
+    MODELS_RELOADED = "models_reloaded"
 
 
 class AuditEvent(Base):
@@ -30,7 +31,7 @@ class AuditEvent(Base):
     """1, 2, 3, ... without a gap."""
     id: Mapped[uuid.UUID] = mapped_column(Uuid, unique=True, default=uuid.uuid4)
     timestamp: Mapped[datetime] = mapped_column(UtcDateTime)
-    event_type: Mapped[EventType] = mapped_column(string_enum(EventType, "event_type"))
+    event_type: Mapped[EventType] = mapped_column(string_enum(EventType, "event_type", constrained=False))
     analysis_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("analysis_records.id"), index=True)
     actor: Mapped[str] = mapped_column(String(128))
     details: Mapped[JsonDict] = mapped_column(JSON)

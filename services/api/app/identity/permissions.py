@@ -26,11 +26,12 @@ class Action(StrEnum):
     READ_EVENTS = "read_events"
     READ_EVIDENCE = "read_evidence"
     VERIFY_AUDIT = "verify_audit"
+    RELOAD_MODELS = "reload_models"
 
 
 _FIELD = frozenset({Action.UPLOAD, Action.RUN, Action.READ_RECORD, Action.READ_REPORT, Action.READ_MODELS})
 _ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE}
-_ADMIN = _ANALYST | {Action.VERIFY_AUDIT}
+_ADMIN = _ANALYST | {Action.VERIFY_AUDIT, Action.RELOAD_MODELS}
 
 PERMISSIONS: Mapping[Role, frozenset[Action]] = {
     Role.FIELD: _FIELD,

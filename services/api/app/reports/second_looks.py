@@ -15,7 +15,8 @@ from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from app.detectors.source import DetectorDescription
+from app.detectors.registry import ModelRegistry
+from app.detectors.source import LoadOrder
 from app.errors import AppError, RunInterruptedError, code_of
 from app.evidence.store import EvidenceStore
 from app.runs import worker
@@ -42,17 +43,14 @@ class Wanted:
     sha256: str
     filename: str
     output: DetectorOutput | None
-    panel_prior: float | None
-    """None where the loaded model is not the run's: only the same one's scores can be compared."""
+    panel: tuple[LoadOrder, float] | None
+    """The run's model and prior; None where that model is no longer there: only its own scores can be compared."""
 
 
-def wanted_of(run: DetectorRun, sha256: str, filename: str, prior: float, detector: DetectorDescription) -> Wanted:
+def wanted_of(run: DetectorRun, sha256: str, filename: str, prior: float, models: ModelRegistry) -> Wanted:
     recorded = run.method or {}
-    same = run.model_sha256 is not None and (run.model_sha256, recorded.get("spec_sha256")) == (
-        detector.model_sha256,
-        detector.spec_sha256,
-    )
-    return Wanted(run.id, sha256, filename, output_of(run), prior if same else None)
+    model = models.of_hashes(run.model_sha256, recorded.get("spec_sha256")) if run.model_sha256 else None
+    return Wanted(run.id, sha256, filename, output_of(run), (model.order, prior) if model else None)
 
 
 class SecondLooks:
@@ -98,7 +96,7 @@ class SecondLooks:
                 path,
                 wanted.filename,
                 output,
-                wanted.panel_prior,
+                wanted.panel,
                 cpu_s,
                 timeout_s=self._timeout_s,
             )

@@ -51,7 +51,8 @@ def ended_run(
 ) -> DetectorRun:
     """The row of the run that `record` has under way, given how it ended.
 
-    `installation` is None for a run of a process that died: nobody knows any more what that one worked with.
+    `installation` is None where there was no such model, and for a run of a process that died: nobody knows what that
+    one worked with.
     """
     finished_at = utc_now()
     assert record.run_id is not None and record.run_requested_by is not None

@@ -23,6 +23,7 @@ from app.analysis.models import AnalysisRecord, Status
 from app.audit import repository as audit
 from app.audit.models import EventType
 from app.database import DATABASE_AWAY, Database
+from app.detectors.registry import Model, ModelRegistry
 from app.errors import AppError, DetectorBugError, RunInterruptedError, RunUnderWayError
 from app.evidence.store import EvidenceStore
 from app.identity.user import User
@@ -33,6 +34,7 @@ from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
 from app.runs.recording import ended_run, show_newest
 from app.runs.workers import WorkerPool
+from earwitness.actions import ActionPolicy
 from earwitness.detector import DetectorOutput
 from earwitness.errors import EarwitnessError
 
@@ -46,10 +48,15 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-def request_run(session: Session, user: User, analysis_id: uuid.UUID) -> uuid.UUID:
-    """Accept a run; its id. Raises AnalysisNotFoundError or RunUnderWayError."""
+def request_run(
+    session: Session, user: User, analysis_id: uuid.UUID, model_version: str | None = None
+) -> uuid.UUID:
+    """Accept a run, with the model of that version or with the one that is active when it begins; its id.
+
+    Raises AnalysisNotFoundError or RunUnderWayError.
+    """
     run_id = uuid.uuid4()
-    if not records.claim_for_run(session, analysis_id, run_id, user.name):
+    if not records.claim_for_run(session, analysis_id, run_id, user.name, model_version):
         record = analyses.require(session, analysis_id)
         raise RunUnderWayError(f"a run of this analysis is {record.status.lower()}: wait for its end")
     audit.append(
@@ -57,7 +64,7 @@ def request_run(session: Session, user: User, analysis_id: uuid.UUID) -> uuid.UU
         EventType.RUN_REQUESTED,
         actor=user.name,
         analysis_id=analysis_id,
-        details={"run_id": str(run_id)},
+        details={"run_id": str(run_id)} | ({"model_version": model_version} if model_version else {}),
     )
     return run_id
 
@@ -87,14 +94,16 @@ class Runner:
         database: Database,
         store: EvidenceStore,
         workers: WorkerPool,
-        installation: Installation,
+        models: ModelRegistry,
+        policy: ActionPolicy,
         metrics: Metrics,
         run_timeout: timedelta,
     ) -> None:
         self._database = database
         self._store = store
         self._workers = workers
-        self._installation = installation
+        self._models = models
+        self._policy = policy
         self._metrics = metrics
         self._timeout_s = run_timeout.total_seconds()
 
@@ -108,15 +117,25 @@ class Runner:
             return None
         started_at = utc_now()
         verified = False
+        installation = None
         result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(UNFORESEEN)
         try:
+            model = self._models.chosen(record.run_model_version)  # from here on this one, whatever is reloaded
+            installation = Installation(model.description, self._policy)
             self._store.verify(record.sha256)
             verified = True
-            result = self._examine(record)
+            result = self._examine(record, model)
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
-            ended, run = self._end(analysis_id, run_id, result, started_at, verified)
+            ended, run = self._end(
+                analysis_id,
+                run_id,
+                result,
+                started_at=started_at,
+                verified=verified,
+                installation=installation,
+            )
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
         log.info(
@@ -129,12 +148,14 @@ class Runner:
         )
         return ended
 
-    def _examine(self, record: AnalysisRecord) -> DetectorOutput:
+    def _examine(self, record: AnalysisRecord, model: Model) -> DetectorOutput:
         # The wall clock ends a run; this bound on processor time ends what could outlive it.
         cpu_s = self._timeout_s * (os.cpu_count() or 1) + 1
         with self._store.local_copy(record.sha256) as path:
             metadata = {"filename": record.filename}
-            return self._workers.call(worker.examine, path, metadata, cpu_s, timeout_s=self._timeout_s)
+            return self._workers.call(
+                worker.examine, model.order, path, metadata, cpu_s, timeout_s=self._timeout_s
+            )
 
     def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
         """The record, now RUNNING; None where this run is no longer the one that waits."""
@@ -156,8 +177,10 @@ class Runner:
         analysis_id: uuid.UUID,
         run_id: uuid.UUID,
         result: DetectorOutput | EarwitnessError | AppError,
+        *,
         started_at: datetime,
         verified: bool,
+        installation: Installation | None,
     ) -> tuple[AnalysisRecord, DetectorRun]:
         failed_before = False
 
@@ -174,7 +197,7 @@ class Runner:
                 result,
                 started_at=started_at,
                 evidence_verified=verified,
-                installation=self._installation,
+                installation=installation,
             )
 
         return self._patiently(end, self._database.write)
