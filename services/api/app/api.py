@@ -8,6 +8,7 @@ from app.detectors.router import router as detectors
 from app.evidence.router import router as evidence
 from app.health.router import router as health
 from app.reports.router import router as reports
+from app.retention.router import router as retention
 from app.runs.router import router as runs
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -16,6 +17,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs,  # /v1/analysis/{id}/run, /v1/analysis/{id}/runs
     reports,  # /v1/analysis/{id}/report
     evidence,  # /v1/analysis/{id}/evidence
+    retention,  # DELETE /v1/analysis/{id}/evidence, /v1/analysis/{id}/hold
     audit,  # /v1/analysis/{id}/events, /v1/audit/chain
     detectors,  # /v1/models
 )

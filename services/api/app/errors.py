@@ -140,6 +140,18 @@ class EvidenceAlteredError(AppError):
         self.actual_sha256 = actual_sha256
 
 
+class EvidenceErasedError(AppError):
+    """The evidence was erased on purpose; what is known of it stays."""
+
+    code = "evidence_erased"
+
+
+class EvidenceHeldError(AppError):
+    """A hold keeps the evidence from being erased."""
+
+    code = "evidence_held"
+
+
 class NotAuthenticatedError(AppError):
     code = "not_authenticated"
 
@@ -201,6 +213,8 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     DatabaseUnavailableError: (503, "The database is not available"),
     EvidenceMissingError: (500, "The evidence is missing"),
     EvidenceAlteredError: (500, "The evidence was altered"),
+    EvidenceErasedError: (410, "The evidence was erased"),
+    EvidenceHeldError: (409, "A hold keeps the evidence"),
     NotAuthenticatedError: (401, "Not authenticated"),
     ForbiddenError: (403, "Not permitted"),
     IdentityHeaderError: (400, "The identity headers can't be used"),

@@ -110,6 +110,7 @@ TITLES = {
     406: "No representation that the Accept header allows",
     408: "Nothing more came of the upload",
     409: "Not in this state of the analysis",
+    410: "The evidence was erased",
     413: "The upload is too large",
     415: "No multipart form, or no recording that can be decoded",
     422: "A parameter, form field or recording is wrong",

@@ -15,11 +15,8 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from starlette.types import Message, Receive, Scope, Send
 
-from app import logs
 from app.application import CantStartError, create_app
 from app.detectors import service as detectors
 from app.errors import ModelRefusedError
@@ -125,17 +122,8 @@ def serve(app: FastAPI, settings: Settings) -> int:
     return EXIT_CANT_START
 
 
-def main() -> int:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        sys.stderr.write(f"earwitness: a setting is wrong (environment, prefix EARWITNESS_): {wrong}\n")
-        return EXIT_CANT_START
-    except SettingsError as error:  # a list that is no JSON
-        sys.stderr.write(f"earwitness: a setting is wrong: {' '.join(str(error).split())}\n")
-        return EXIT_CANT_START
-    logs.configure(settings.log_level)
+def run(settings: Settings) -> int:
+    """Serve, unless the model does not fit; the exit status."""
     try:
         app = create_app(settings)
     except EarwitnessError as error:

@@ -15,7 +15,10 @@ from app.evidence.store import FolderStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
 from app.migration import migrate
+from app.orm import utc_now
+from app.periodic import Periodic
 from app.reports.second_looks import SecondLooks
+from app.retention import service as retention
 from app.runs import service as runs
 from app.runs import worker
 from app.runs.queue import LocalQueue
@@ -71,6 +74,12 @@ def start(
     )
     stack.callback(queue.close)
     _tidy_up(database, store, queue)
+    sweeps = Periodic(
+        "retention",
+        settings.sweep_interval,
+        lambda: retention.sweep(database, store, settings.evidence_retention, utc_now()),
+    )
+    stack.callback(sweeps.close)
     loader = ThreadPoolExecutor(2, thread_name_prefix="load")
     loader.submit(prober.call, worker.ready, None, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
     loaded = loader.submit(workers.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)

@@ -1,4 +1,4 @@
-"""All SQL on `analysis_records`."""
+"""SQL on `analysis_records`; what erases and holds evidence is in `app.retention.repository`."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -46,6 +46,9 @@ class RecordFilter:
         return found
 
 
+EVIDENCE_LOCK_ID = 0x65617276  # any constant; "earv" in ASCII
+
+
 def add(session: Session, record: AnalysisRecord) -> None:
     session.add(record)
     session.flush()
@@ -80,21 +83,36 @@ def page(
 
 
 def referenced(session: Session, hashes: Collection[str]) -> set[str]:
-    """Those of `hashes` that any record names as its evidence."""
-    return set(session.scalars(select(AnalysisRecord.sha256).where(AnalysisRecord.sha256.in_(hashes)).distinct()))
+    """Those of `hashes` that any record names as its evidence, erased evidence not counted."""
+    named = AnalysisRecord.sha256.in_(hashes), AnalysisRecord.erased_at.is_(None)
+    return set(session.scalars(select(AnalysisRecord.sha256).where(*named).distinct()))
+
+
+def lock_evidence(session: Session, sha256: str) -> None:
+    """Until the end of the transaction nobody else publishes or removes bytes of this hash.
+
+    PostgreSQL: an advisory lock, in the key space of pairs; SQLite: the write lock that `Database.write` holds.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        key = int.from_bytes(bytes.fromhex(sha256[:8]), signed=True)
+        session.execute(select(func.pg_advisory_xact_lock(EVIDENCE_LOCK_ID, key)))
 
 
 def claim_for_run(
     session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, requested_by: str, model_version: str | None
 ) -> bool:
-    """Set QUEUED unless a run is under way; False where one is, or where there is no such record.
+    """Set QUEUED unless a run is under way; False where one is, and for a record without evidence or no record.
 
     One statement decides, so two requests at the same time can't both win.
     """
     return _changes_one(
         session,
         update(AnalysisRecord)
-        .where(AnalysisRecord.id == analysis_id, AnalysisRecord.status.not_in(UNDER_WAY))
+        .where(
+            AnalysisRecord.id == analysis_id,
+            AnalysisRecord.status.not_in(UNDER_WAY),
+            AnalysisRecord.erased_at.is_(None),
+        )
         .values(
             status=Status.QUEUED,
             run_id=run_id,

@@ -83,6 +83,7 @@ def _commit_once(state: ServiceState, user: User, arrival: Arrival) -> Upload:
             earlier = service.earlier_answer(session, user, key, fingerprint)
             if earlier is not None:
                 return Upload(earlier, replayed=True)
+        repository.lock_evidence(session, received.sha256)
         record = service.register(
             session,
             user=user,

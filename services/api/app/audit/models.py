@@ -13,6 +13,9 @@ from app.orm import Base, JsonDict, UtcDateTime, string_enum
 class EventType(StrEnum):
     EVIDENCE_RECEIVED = "evidence_received"
     EVIDENCE_READ = "evidence_read"
+    EVIDENCE_ERASED = "evidence_erased"
+    HOLD_PLACED = "hold_placed"
+    HOLD_RELEASED = "hold_released"
     RUN_REQUESTED = "run_requested"
     RUN_DONE = "run_done"
     RUN_FAILED = "run_failed"

@@ -27,11 +27,18 @@ class Action(StrEnum):
     READ_EVIDENCE = "read_evidence"
     VERIFY_AUDIT = "verify_audit"
     RELOAD_MODELS = "reload_models"
+    ERASE_EVIDENCE = "erase_evidence"
+    HOLD_EVIDENCE = "hold_evidence"
 
 
 _FIELD = frozenset({Action.UPLOAD, Action.RUN, Action.READ_RECORD, Action.READ_REPORT, Action.READ_MODELS})
 _ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE}
-_ADMIN = _ANALYST | {Action.VERIFY_AUDIT, Action.RELOAD_MODELS}
+_ADMIN = _ANALYST | {
+    Action.VERIFY_AUDIT,
+    Action.RELOAD_MODELS,
+    Action.ERASE_EVIDENCE,
+    Action.HOLD_EVIDENCE,
+}
 
 PERMISSIONS: Mapping[Role, frozenset[Action]] = {
     Role.FIELD: _FIELD,

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["runs"])
             "model": AnalysisView,
             "description": "Accepted (`Prefer: respond-async`); poll the record at `Location`",
         },
-        **documented(400, 401, 403, 404, 409, 422, 500, 503, 504),
+        **documented(400, 401, 403, 404, 409, 410, 422, 500, 503, 504),
     },
 )
 async def run(

@@ -53,11 +53,11 @@ def request_run(
 ) -> uuid.UUID:
     """Accept a run, with the model of that version or with the one that is active when it begins; its id.
 
-    Raises AnalysisNotFoundError or RunUnderWayError.
+    Raises AnalysisNotFoundError, EvidenceErasedError or RunUnderWayError.
     """
     run_id = uuid.uuid4()
     if not records.claim_for_run(session, analysis_id, run_id, user.name, model_version):
-        record = analyses.require(session, analysis_id)
+        record = analyses.require_evidence(session, analysis_id)
         raise RunUnderWayError(f"a run of this analysis is {record.status.lower()}: wait for its end")
     audit.append(
         session,
