@@ -58,6 +58,22 @@ class DetectorBugError(AppError):
     code = "detector_bug"
 
 
+class RunNotFoundError(AppError):
+    code = "run_not_found"
+
+
+class RunNotReplayableError(AppError):
+    """The run did not record what it was made with."""
+
+    code = "run_not_replayable"
+
+
+class ModelNotOnShelfError(AppError):
+    """The model that an old run was made with is not there any more."""
+
+    code = "model_not_on_shelf"
+
+
 class ModelUnknownError(AppError):
     """A run names a model version that is not on the shelf, or can't be used."""
 
@@ -198,6 +214,9 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     RunFailedError: (500, "The run failed"),  # only where its failure code is not in this table
     RunInterruptedError: (503, "The run was interrupted"),
     DetectorBugError: (500, "The detector failed"),
+    RunNotFoundError: (404, "No such run"),
+    RunNotReplayableError: (409, "The run can't be repeated"),
+    ModelNotOnShelfError: (409, "The run's model is not on the shelf"),
     ModelUnknownError: (422, "No such model"),
     ModelRefusedError: (409, "The new model was refused"),
     QueueFullError: (503, "Too many runs are waiting"),

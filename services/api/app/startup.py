@@ -95,6 +95,7 @@ def start(
         second_looks=SecondLooks(reporter, store, settings.run_timeout),
         prober=prober,
         examiners=workers,
+        reporter=reporter,
         queue=queue,
         detector_loaded=loaded,
     )

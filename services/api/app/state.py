@@ -36,6 +36,8 @@ class ServiceState:
     """Looks at uploads."""
     examiners: WorkerPool
     """Carry out the runs."""
+    reporter: WorkerPool
+    """Listens again: for full reports and for replays."""
     queue: JobQueue
     detector_loaded: Future[str | None]
     """Ends when the first worker has loaded the detector, or failed to."""

@@ -27,6 +27,7 @@ CALLS: Mapping[Action, tuple[str, str]] = {
     Action.READ_EVIDENCE: ("GET", "/v1/analysis/{id}/evidence"),
     Action.VERIFY_AUDIT: ("GET", "/v1/audit/chain"),
     Action.RELOAD_MODELS: ("POST", "/v1/models/reload"),
+    Action.REPLAY: ("POST", "/v1/analysis/{id}/replay"),
     Action.ERASE_EVIDENCE: ("DELETE", "/v1/analysis/{id}/evidence"),
     Action.HOLD_EVIDENCE: ("PUT", "/v1/analysis/{id}/hold"),
 }
@@ -41,6 +42,7 @@ EXPECTED: Mapping[Action, str] = {
     Action.READ_EVIDENCE: "analyst admin",
     Action.VERIFY_AUDIT: "admin",
     Action.RELOAD_MODELS: "admin",
+    Action.REPLAY: "analyst admin",
     Action.ERASE_EVIDENCE: "admin",
     Action.HOLD_EVIDENCE: "admin",
 }

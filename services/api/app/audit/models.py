@@ -20,6 +20,7 @@ class EventType(StrEnum):
     RUN_DONE = "run_done"
     RUN_FAILED = "run_failed"
     REPORT_ISSUED = "report_issued"
+    RUN_REPLAYED = "run_replayed"
     MODELS_RELOADED = "models_reloaded"
 
 

@@ -108,13 +108,13 @@ class ModelRegistry:
             )
         return stock.models[model_version]
 
-    def of_hashes(self, graph_sha256: str | None, spec_sha256: str | None) -> Model | None:
-        """The model with that graph and that spec file; None where it is not on the shelf."""
-        for model in self._stock.models.values():
-            description = model.description
-            if (description.model_sha256, description.spec_sha256) == (graph_sha256, spec_sha256):
-                return model
-        return None
+    def of_run(self, model_version: str | None, graph_sha256: str | None, spec_sha256: str | None) -> Model | None:
+        """The model that a run was made with, graph and spec file; None where it is not on the shelf."""
+        model = self._stock.models.get(model_version or "")
+        if model is None:
+            return None
+        hashes = (model.description.model_sha256, model.description.spec_sha256)
+        return model if hashes == (graph_sha256, spec_sha256) else None
 
     def reload(self, try_out: Callable[[Model], object]) -> tuple[Model, Model]:
         """Take stock anew; from then on the new set is used. The active model of before and the one of now.

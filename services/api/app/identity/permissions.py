@@ -27,12 +27,13 @@ class Action(StrEnum):
     READ_EVIDENCE = "read_evidence"
     VERIFY_AUDIT = "verify_audit"
     RELOAD_MODELS = "reload_models"
+    REPLAY = "replay"
     ERASE_EVIDENCE = "erase_evidence"
     HOLD_EVIDENCE = "hold_evidence"
 
 
 _FIELD = frozenset({Action.UPLOAD, Action.RUN, Action.READ_RECORD, Action.READ_REPORT, Action.READ_MODELS})
-_ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE}
+_ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE, Action.REPLAY}
 _ADMIN = _ANALYST | {
     Action.VERIFY_AUDIT,
     Action.RELOAD_MODELS,

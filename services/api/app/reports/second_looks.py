@@ -54,7 +54,7 @@ class Wanted:
 
 def wanted_of(run: DetectorRun, record: AnalysisRecord, *, prior: float, models: ModelRegistry) -> Wanted:
     recorded = run.method or {}
-    model = models.of_hashes(run.model_sha256, recorded.get("spec_sha256")) if run.model_sha256 else None
+    model = models.of_run(run.model_version, run.model_sha256, recorded.get("spec_sha256"))
     panel = (model.order, prior) if model else None
     erased = record.erased_at is not None
     return Wanted(run.id, record.sha256, record.filename, output_of(run), panel, erased)
