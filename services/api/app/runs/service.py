@@ -32,7 +32,7 @@ from app.orm import utc_now
 from app.runs import repository, worker
 from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
-from app.runs.recording import ended_run, show_newest
+from app.runs.recording import ended_run, newest_columns
 from app.runs.workers import WorkerPool
 from earwitness.actions import ActionPolicy
 from earwitness.detector import DetectorOutput
@@ -81,9 +81,10 @@ def recover(session: Session) -> list[tuple[uuid.UUID, uuid.UUID]]:
             waiting.append((record.id, record.run_id))
         else:
             error = RunInterruptedError("the service stopped while this run was under way: run it again")
-            _record_end(
-                session, record, error, started_at=record.updated_at, evidence_verified=False, installation=None
+            run = ended_run(
+                record, error, started_at=record.updated_at, evidence_verified=False, installation=None
             )
+            _record_end(session, run)
     return waiting
 
 
@@ -129,12 +130,7 @@ class Runner:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
             ended, run = self._end(
-                analysis_id,
-                run_id,
-                result,
-                started_at=started_at,
-                verified=verified,
-                installation=installation,
+                record, result, started_at=started_at, verified=verified, installation=installation
             )
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
@@ -174,31 +170,25 @@ class Runner:
 
     def _end(
         self,
-        analysis_id: uuid.UUID,
-        run_id: uuid.UUID,
+        record: AnalysisRecord,
         result: DetectorOutput | EarwitnessError | AppError,
         *,
         started_at: datetime,
         verified: bool,
         installation: Installation | None,
     ) -> tuple[AnalysisRecord, DetectorRun]:
-        failed_before = False
+        run = ended_run(
+            record, result, started_at=started_at, evidence_verified=verified, installation=installation
+        )
 
         def end(session: Session) -> tuple[AnalysisRecord, DetectorRun]:
-            nonlocal failed_before
-            record = analyses.require(session, analysis_id)
-            recorded = (
-                repository.get(session, run_id) if failed_before else None
-            )  # by a commit whose answer was lost
-            failed_before = True
-            return record, recorded or _record_end(
-                session,
-                record,
-                result,
-                started_at=started_at,
-                evidence_verified=verified,
-                installation=installation,
-            )
+            ended = _record_end(session, run)
+            if ended is not None:
+                return ended, run
+            recorded = repository.get(session, run.id)  # by a commit whose answer was lost
+            if recorded is None:
+                raise RuntimeError(f"the run {run.id} is not under way, and yet it never ended")
+            return analyses.require(session, run.analysis_id), recorded
 
         return self._patiently(end, self._database.write)
 
@@ -219,32 +209,23 @@ class Runner:
                 attempt += 1
 
 
-def _record_end(
-    session: Session,
-    record: AnalysisRecord,
-    result: DetectorOutput | EarwitnessError | AppError,
-    *,
-    started_at: datetime,
-    evidence_verified: bool,
-    installation: Installation | None,
-) -> DetectorRun:
-    run = ended_run(
-        record,
-        result,
-        started_at=started_at,
-        evidence_verified=evidence_verified,
-        installation=installation,
-    )
-    show_newest(record, run)
-    repository.add(session, run)  # its flush writes both rows
+def _record_end(session: Session, run: DetectorRun) -> AnalysisRecord | None:
+    """The record, the run's own row and the audit event; None where the run is not under way, and nothing is written.
+
+    So a run ends once, whoever else believes that it is theirs to end.
+    """
+    record = records.show_end(session, run.analysis_id, run.id, newest_columns(run))
+    if record is None:
+        return None
+    repository.add(session, run)
     details: dict[str, Any] = {
         "run_id": str(run.id),
         "model_version": run.model_version,
-        "evidence_verified": evidence_verified,
+        "evidence_verified": run.evidence_verified,
     }
     if run.outcome is RunOutcome.DONE:
         event, details = EventType.RUN_DONE, {**details, "verdict": run.verdict.value, "p_fake": run.p_fake}
     else:
         event, details = EventType.RUN_FAILED, {**details, "failure_code": run.failure_code}
-    audit.append(session, event, actor=run.requested_by, analysis_id=record.id, details=details)
-    return run
+    audit.append(session, event, actor=run.requested_by, analysis_id=run.analysis_id, details=details)
+    return record
