@@ -94,6 +94,16 @@ class ShuttingDownError(AppError):
     code = "shutting_down"
 
 
+class TooManyRequestsError(AppError):
+    """A quota of the user is used up; the headers say when there will be more."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
+
+
 class UploadTooLargeError(AppError):
     code = "upload_too_large"
 
@@ -221,6 +231,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     ModelRefusedError: (409, "The new model was refused"),
     QueueFullError: (503, "Too many runs are waiting"),
     ShuttingDownError: (503, "The service is stopping"),
+    TooManyRequestsError: (429, "A quota is used up"),
     UploadTooLargeError: (413, "The upload is too large"),
     UploadStalledError: (408, "The upload stalled"),
     NotMultipartError: (415, "Not a multipart form"),

@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     max_queued_runs: int = Field(default=1_000, ge=1)
     shutdown_grace: timedelta = timedelta(seconds=20)
     """How long a stopping service waits for what is under way before it interrupts it."""
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    """Of each user; at once, or evenly over the minute. Not set: not counted. So the two below."""
+    upload_bytes_per_day: int | None = Field(default=None, gt=0)
+    runs_per_hour: int | None = Field(default=None, gt=0)
     evidence_retention: timedelta | None = None
     """Evidence is erased so long after its receipt; not set: kept until somebody erases it."""
     sweep_interval: timedelta = timedelta(hours=1)

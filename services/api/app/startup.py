@@ -17,6 +17,7 @@ from app.metrics import Metrics
 from app.migration import migrate
 from app.orm import utc_now
 from app.periodic import Periodic
+from app.quotas.service import Quotas
 from app.reports.second_looks import SecondLooks
 from app.retention import service as retention
 from app.runs import service as runs
@@ -90,6 +91,7 @@ def start(
         store=store,
         authenticator=authenticator,
         metrics=metrics,
+        quotas=Quotas(settings),
         models=models,
         action_policy=policy,
         second_looks=SecondLooks(reporter, store, settings.run_timeout),

@@ -11,6 +11,7 @@ from app.detectors.registry import ModelRegistry
 from app.evidence.store import EvidenceStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
+from app.quotas.service import Quotas
 from app.reports.second_looks import SecondLooks
 from app.runs.queue import JobQueue
 from app.runs.workers import WorkerPool
@@ -28,6 +29,7 @@ class ServiceState:
     store: EvidenceStore
     authenticator: Authenticator
     metrics: Metrics
+    quotas: Quotas
     models: ModelRegistry
     action_policy: ActionPolicy
     second_looks: SecondLooks

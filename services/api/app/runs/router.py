@@ -14,6 +14,7 @@ from app.errors import RunFailedError
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
+from app.quotas.models import Kind
 from app.runs import repository, service
 from app.runs.schemas import RunList
 from app.state import ServiceState, service_state
@@ -98,6 +99,7 @@ def list_runs(
 
 def _request(state: ServiceState, user: User, analysis_id: uuid.UUID, model_version: str | None) -> uuid.UUID:
     with state.database.write() as session:
+        state.quotas.charge(session, user.name, Kind.RUNS, 1)
         return service.request_run(session, user, analysis_id, model_version)
 
 
