@@ -136,8 +136,19 @@ def test_scan_writes_a_row_for_each_and_goes_on(
     assert main(["scan", str(folder), str(clip), "--out", str(out), "--jobs", "2"]) == 0
     assert "5 recordings: 2 judged, 1 abstained, 2 failed, 0 already there" in capsys.readouterr().out
     written = out.read_bytes()
-    assert main(["scan", str(folder), str(clip), "--out", str(out), "--json"]) == 0
+    wanted = [
+        "scan",
+        str(folder),
+        str(clip),
+        "--out",
+        str(out),
+        "--json",
+        "--parquet",
+        str(tmp_path / "s.parquet"),
+    ]
+    assert main(wanted) == 0
     assert json.loads(capsys.readouterr().out)["already_there"] == 5
+    assert (tmp_path / "s.parquet").read_bytes()[:4] == b"PAR1"
 
     assert out.read_bytes() == written
     with out.open(newline="") as file:

@@ -4,12 +4,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from earwitness.dummy import MARKER, DummyDetector
 from earwitness.finding import Abstention
-from earwitness.scan import ScanOptions, ScanSummary, scan
+from earwitness.scan import LOOK_AHEAD_PER_JOB, ScanOptions, ScanSummary, scan
 
 MODEL = {"model_version": "dummy-1"}
 
@@ -103,7 +104,30 @@ def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
 
     assert (summary.already_there, summary.judged) == (4, 2)
     assert [row["verdict"] for row in rows(tmp_path / "s.csv")] == ["DEEPFAKE"] * 4 + ["AUTHENTIC"] * 2
-    assert told == [4, 1, 1]
+    assert sum(told) == 6
+
+
+def test_a_recording_that_is_named_twice_is_judged_once(tmp_path: Path) -> None:
+    paths = make_files(tmp_path, 3)
+    summary = scan([*paths, paths[0], *paths], tmp_path / "s.csv", DummyDetector, identity=MODEL)
+    assert (summary.judged, summary.already_there) == (3, 4)
+    assert [row["path"] for row in rows(tmp_path / "s.csv")] == [str(path) for path in paths]
+
+
+def test_recordings_are_asked_for_only_as_they_are_needed(tmp_path: Path) -> None:
+    """Of a million none but those under way is held."""
+    paths = make_files(tmp_path, 60)
+    ahead: list[int] = []
+    out = tmp_path / "s.csv"
+
+    def one_by_one() -> Iterator[Path]:
+        for number, path in enumerate(paths):
+            written = len(out.read_bytes().splitlines()) - 1
+            ahead.append(number - written)
+            yield path
+
+    scan(one_by_one(), out, DummyDetector, identity=MODEL)
+    assert max(ahead) <= LOOK_AHEAD_PER_JOB
 
 
 SCAN = """

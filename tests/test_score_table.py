@@ -59,7 +59,7 @@ def test_strange_names_come_back(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     write(path, *[ScoreRow(name) for name in NAMES])
     with ScoreTable(path, MODEL) as table:
-        assert table.done == set(NAMES)
+        assert len(table.done) == len(NAMES) and all(name in table.done for name in NAMES)
 
 
 @given(cut=st.integers(0, 10_000))
@@ -73,7 +73,7 @@ def test_torn_anywhere_it_is_mended(tmp_path: Path, cut: int) -> None:
     path.write_bytes(whole[: cut % len(whole)])
 
     with ScoreTable(path, MODEL) as table:
-        assert table.done <= set(NAMES)
+        assert len(table.done) == sum(name in table.done for name in NAMES)
         for row in rows:
             if row.path not in table.done:
                 table.write(row)
@@ -132,4 +132,4 @@ def test_a_full_disk(tmp_path: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     with ScoreTable(tmp_path / "s.csv", MODEL) as mended:
-        assert mended.done <= {"a.wav"}
+        assert len(mended.done) == ("a.wav" in mended.done)

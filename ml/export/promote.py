@@ -1,4 +1,4 @@
-"""The last gate: a candidate becomes `models/audio/latest.{onnx,json}`, and the one before it stays for a rollback.
+"""The last gate: a candidate becomes `models/audio/latest.{onnx,json}`, and those before it stay on the shelf.
 
     promote(Path("runs/baseline-seed1"), Path("models/audio"), report)
     rollback(Path("models/audio"))
@@ -48,10 +48,21 @@ def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = 
     if eer is None or eer > MAX_EER:
         raise ExportError(f"pooled EER is {eer}, at most {MAX_EER} may be shipped")
     _check_against_shipped(eer, models, allow_worse=allow_worse)
-    spec = replace(draft, evaluation=spec_summary(report, draft))
+    try:
+        spec = shelf.unused_version(models, replace(draft, evaluation=spec_summary(report, draft)))
+    except ValueError as error:
+        raise ExportError(str(error)) from error
     latency_ms = measure_latency_ms(Scorer(graph, spec))
     shipped = shelf.whole(models, shelf.LATEST)
-    shelf.put(models, graph, spec, keep_previous=shipped is not None and not _same_model(shipped, spec))
+    if shipped is not None:  # the first promotion on a fresh checkout: only `latest` is in it
+        shelf.keep(models, models / f"{shelf.LATEST}.onnx", shipped)
+    shelf.keep(models, graph, spec)
+    shelf.put(
+        models,
+        graph,
+        spec,
+        keep_previous=shipped is not None and not _same_model(shipped, spec, draft.model_version),
+    )
     load_spec(models / f"{shelf.LATEST}.onnx")
     return Promoted(spec, parity, latency_ms)
 
@@ -98,6 +109,8 @@ def _check_against_shipped(eer: float, models: Path, *, allow_worse: bool) -> No
         )
 
 
-def _same_model(shipped: ModelSpec, spec: ModelSpec) -> bool:
+def _same_model(shipped: ModelSpec, spec: ModelSpec, version: str) -> bool:
     """Whether a promotion would only write what is there: the model before it must then stay to roll back to."""
-    return replace(shipped, evaluation={}) == replace(spec, evaluation={})
+    if shipped.model_version != version and not shipped.model_version.startswith(f"{version}."):
+        return False
+    return replace(shipped, evaluation={}) == replace(spec, evaluation={}, model_version=shipped.model_version)

@@ -1,5 +1,6 @@
 """The shelf: `latest.{onnx,json}` and `previous.{onnx,json}` in one folder, changed so that no crash mixes two models.
 
+    keep(Path("models/audio"), graph, spec)     # as `<version>.{onnx,json}`, for good
     put(Path("models/audio"), graph, spec)      # the latest before it becomes `previous`
     exchange(Path("models/audio"))
 
@@ -10,9 +11,11 @@ a graph is never run with another's spec. The same command once more, or a rollb
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from earwitness.errors import ModelError
@@ -21,6 +24,40 @@ from earwitness.model_spec import ModelSpec, load_spec
 LATEST, PREVIOUS = "latest", "previous"
 SUFFIXES = (".onnx", ".json")  # in the order of the renames
 PART = ".part"
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def unused_version(models: Path, spec: ModelSpec) -> ModelSpec:
+    """`spec` under a version that no other model of this shelf has: `.2`, `.3`, ... is put behind it where needed.
+
+    A version is one graph with one spec: findings name it, and are repeated with it. Raises ValueError where it could
+    not be a file's name.
+    """
+    if not PLAIN_NAME.fullmatch(spec.model_version):
+        raise ValueError(
+            f"the version {spec.model_version!r} can't be a file's name: use letters, digits, - _ and ."
+        )
+    kept = [model for path in models.glob("[!.]*.onnx") if (model := whole(models, path.stem)) is not None]
+    taken = {model.model_version: model.to_json() for model in kept}
+    number, wanted = 1, spec
+    while taken.get(wanted.model_version, wanted.to_json()) != wanted.to_json():
+        number += 1
+        wanted = replace(spec, model_version=f"{spec.model_version}.{number}")
+    return wanted
+
+
+def keep(models: Path, graph: Path, spec: ModelSpec) -> None:
+    """Leave a model on the shelf under its version: runs can name it, and be repeated with it, whatever is the latest.
+
+    Nothing is written where it stands there already; a pair that a crash tore is written anew.
+    """
+    models.mkdir(parents=True, exist_ok=True)
+    there = whole(models, spec.model_version)
+    if there is not None and there.to_json() == spec.to_json():
+        return
+    with _staging(models) as staged:
+        staged.append(_copied(graph, models / f"{spec.model_version}.onnx"))
+        staged.append(_written(spec.to_json(), models / f"{spec.model_version}.json"))
 
 
 def put(models: Path, graph: Path, spec: ModelSpec, *, keep_previous: bool) -> None:

@@ -122,3 +122,36 @@ def test_the_first_model_makes_the_folder(tmp_path: Path, made: dict[str, Path])
     shelf.put(tmp_path / "models" / "audio", made["new"], load_spec(made["new"]), keep_previous=True)
     assert version(tmp_path / "models" / "audio", shelf.LATEST) == "new"
     assert shelf.whole(tmp_path / "models" / "audio", shelf.PREVIOUS) is None
+
+
+KEEP = "shelf.keep(Path({models!r}), Path({new!r}), load_spec(Path({new!r})))"
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_keeping_a_model_killed_at_any_rename_harms_no_other_and_is_made_whole_by_the_next(
+    models: Path, made: dict[str, Path], nth: int
+) -> None:
+    killed(KEEP, nth, models=str(models), new=str(made["new"]))
+    assert (version(models, shelf.LATEST), version(models, shelf.PREVIOUS)) == ("old", "oldest")
+    assert shelf.whole(models, "new") is None
+    shelf.keep(models, made["new"], load_spec(made["new"]))
+    assert version(models, "new") == "new"
+    assert len(list(models.iterdir())) == 6
+
+
+def test_a_version_is_one_graph_with_one_spec(models: Path) -> None:
+    latest = models / "latest.onnx"
+    shipped = load_spec(latest)
+    assert shelf.unused_version(models, shipped) == shipped, "the same once more"
+    again = replace(shipped, thresholds_chosen="anew")
+    second = shelf.unused_version(models, again)
+    assert second == replace(again, model_version="old.2")
+    shelf.keep(models, latest, second)
+    assert shelf.unused_version(models, again) == second
+    assert shelf.unused_version(models, replace(again, seed=9)).model_version == "old.3"
+
+
+@pytest.mark.parametrize("name", ["../old", "", ".hidden", "a/b"])
+def test_a_version_that_is_no_file_s_name_is_refused(models: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="file's name"):
+        shelf.unused_version(models, replace(load_spec(models / "latest.onnx"), model_version=name))

@@ -101,6 +101,8 @@ def test_a_second_promotion_keeps_the_first_for_a_rollback(run: Path, toy_manife
     (models / "latest.json").write_text(replace(first, model_version="the-one-before").to_json())
     assert export_main(["promote", "--models", str(models), *scoring]) == 0
     assert load_spec(models / "previous.onnx").model_version == "the-one-before"
+    for version in ("the-one-before", first.model_version):
+        assert load_spec(models / f"{version}.onnx").model_version == version  # runs can go on naming both
     written = card.read_text()
     assert written.startswith("Words of ours.\n") and written.endswith("\nMore words.\n")
     assert first.model_version in written and "old figures" not in written

@@ -2,7 +2,8 @@
 
     earwitness analyze FILE... [--json] [--model PATH] [--prior P]
     earwitness analyze FILE --report OUT.pdf [--policy NAME|FILE] [--case ID] [--exhibit ID]
-    earwitness scan PATH... --out scores.csv [--jobs N] [--json] [--model PATH] [--prior P] [--timeout SECONDS]
+    earwitness scan PATH... --out scores.csv [--parquet scores.parquet] [--jobs N] [--timeout SECONDS]
+                    [--json] [--model PATH] [--prior P]
 
 Exit codes, also in --help:
     0  done (a scan is done when every recording has its row, errors included)
@@ -34,9 +35,11 @@ from earwitness.detector import DetectorInput
 from earwitness.errors import EarwitnessError, InputError, ModelError
 from earwitness.model_spec import file_sha256
 from earwitness.onnx_detector import OnnxAudioDetector
+from earwitness.parquet import check_parquet, write_parquet
 from earwitness.pipeline import ExamineOptions
 from earwitness.scan import DEFAULT_TIMEOUT_S, ScanOptions, scan
-from earwitness.sources import find_recordings
+from earwitness.score_table import SQL_TYPES
+from earwitness.sources import count_recordings, each_recording
 from earwitness.writers import AnalysedFile, as_json_line, as_text, error_as_json_line
 
 EXIT_OK, EXIT_USAGE, EXIT_INPUT, EXIT_MODEL, EXIT_HOST, EXIT_INTERRUPTED = 0, 2, 3, 4, 5, 130
@@ -110,23 +113,28 @@ def _advance(bar: "tqdm[None]", done: float) -> None:
 
 def _scan(parsed: argparse.Namespace) -> int:
     spec = _detector(parsed).spec  # refuses a broken model before a thousand rows say so
-    recordings = find_recordings(Path(name) for name in parsed.paths)
+    if parsed.parquet:
+        check_parquet()
+    named = [Path(name) for name in parsed.paths]
+    identity = {
+        "model_version": spec.model_version,
+        "graph_sha256": spec.graph_sha256,
+        "prior": str(parsed.prior),
+    }
     options = ExamineOptions(prior=parsed.prior, grounds=False)  # a table has no room for them
-    with tqdm(total=len(recordings), unit="file", disable=None, file=sys.stderr) as bar:
+    with tqdm(total=count_recordings(named), unit="file", disable=None, file=sys.stderr) as bar:
         summary = scan(
-            recordings,
+            each_recording(named),
             Path(parsed.out),
             partial(OnnxAudioDetector, parsed.model, options=options),
-            identity={
-                "model_version": spec.model_version,
-                "graph_sha256": spec.graph_sha256,
-                "prior": str(parsed.prior),
-            },
+            identity=identity,
             options=ScanOptions(jobs=parsed.jobs, timeout_s=parsed.timeout),
             progress=lambda rows: _advance(bar, bar.n + rows),
         )
+    if parsed.parquet:
+        write_parquet(Path(parsed.out), Path(parsed.parquet), columns=SQL_TYPES, notes=identity)
     if parsed.json:
-        print(json.dumps({**asdict(summary), "out": parsed.out}))
+        print(json.dumps({**asdict(summary), "out": parsed.out, "parquet": parsed.parquet}))
     else:
         print(
             f"{summary.recordings} recordings: {summary.judged} judged, {summary.abstained} abstained, "
@@ -161,7 +169,15 @@ def _parser() -> argparse.ArgumentParser:
     scanner = commands.add_parser("scan", help="judge many recordings into a CSV table; resumes", **style)
     scanner.add_argument("paths", nargs="+", metavar="PATH", help="a recording, a folder, a .csv or a .txt list")
     scanner.add_argument("--out", required=True, metavar="CSV", help="the table; continued where it exists")
-    scanner.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default 1)")
+    scanner.add_argument("--parquet", metavar="FILE", help="the finished table as a Parquet file too")
+    cores = len(os.sched_getaffinity(0))
+    scanner.add_argument(
+        "--jobs",
+        type=_positive,
+        default=cores,
+        metavar="N",
+        help="worker processes (default: one a core, %(default)s)",
+    )
     scanner.add_argument(
         "--timeout",
         type=_duration,

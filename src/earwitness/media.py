@@ -2,7 +2,7 @@
 
     with open_media(Path("hearing.m4a")) as media:
         media.info                  # what the container says
-        for block in media:         # float32, shape (samples,), about half a second each
+        for block in media:         # float32, shape (samples,), about a second each
             ...
         media.warnings              # damaged packets that were skipped, and the like
 
@@ -42,7 +42,7 @@ CONTAINERS = (
 """FFmpeg's names of what may be opened. Every one keeps its sound in the file itself."""
 
 READ_BUFFER_BYTES = 1 << 16
-BLOCK_S = 0.5  # decoded sound is resampled in pieces of this: codec frames of 20 ms would cost ten times the calls
+BLOCK_S = 1.0  # decoded sound is resampled in pieces of this: codec frames of 20 ms would cost ten times the calls
 FLOAT_SAMPLE_LIMIT = 65_536.0
 """Float files may exceed full scale: some hold 16-bit numbers as floats, and those pass. More is no sound."""
 

@@ -62,7 +62,10 @@ def scan(
     options: ScanOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ScanSummary:
-    """Judge what `out` has no row for yet; `progress` is told how many rows came to stand.
+    """Judge what `out` has no row for yet; `progress` is told how many more recordings are settled.
+
+    `recordings` is asked for the next ones as they are needed, and only a small hash of each is kept: a million is no
+    burden. One that comes a second time counts as already there.
 
     `identity` is what all rows of a table have in common (model, prior). Raises OutputError where the table can't
     be written; a recording that can't be judged raises nothing.
@@ -71,9 +74,7 @@ def scan(
     report = progress or (lambda _: None)
     counts = {"judged": 0, "abstained": 0, "failed": 0}
     with ScoreTable(out, identity) as table:
-        wanted = [str(path) for path in recordings]
-        missing = [path for path in wanted if path not in table.done]
-        report(len(wanted) - len(missing))
+        already_there = 0
         waiting: _Waiting = deque()
         pool = ProcessPool(
             max_workers=options.jobs,
@@ -82,7 +83,11 @@ def scan(
             context=multiprocessing.get_context("spawn"),  # threads of the parent survive no fork
         )
         try:
-            for path in missing:
+            for path in map(str, recordings):
+                if not table.done.add(path):  # it has its row, or is on its way to it
+                    already_there += 1
+                    report(1)
+                    continue
                 waiting.append((path, pool.schedule(_judge, args=[path], timeout=options.timeout_s)))
                 if len(waiting) >= options.jobs * LOOK_AHEAD_PER_JOB:
                     _settle(waiting, table, counts, options)
@@ -95,7 +100,7 @@ def scan(
             # After an interruption: what was under way is done by the next scan.
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
-    return ScanSummary(recordings=len(wanted), already_there=len(wanted) - len(missing), **counts)
+    return ScanSummary(recordings=already_there + sum(counts.values()), already_there=already_there, **counts)
 
 
 def _settle(

@@ -1,7 +1,7 @@
 """The table that a scan writes: one CSV row a recording, on disk as soon as it is known, resumable after any end.
 
     with ScoreTable(Path("scores.csv"), identity={"model_version": "1"}) as table:
-        table.done                  # the paths of the rows that are already there
+        "a.wav" in table.done       # whether its row is already there
         table.write(row)
 
 A row that was torn by a crash is cut off when the table is opened again. Beside the table lies `NAME.meta.json`
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from earwitness.errors import OutputError
+from earwitness.path_set import ENCODING_ERRORS, PathSet
 
-ENCODING_ERRORS = "surrogateescape"  # names of files are bytes; those that are no UTF-8 come back as they were
 DECIMALS = 6
 
 
@@ -38,6 +38,18 @@ class ScoreRow:
     error: str | None = None
 
 
+SQL_TYPES = {
+    "path": "VARCHAR",
+    "sha256": "VARCHAR",
+    "duration_s": "DOUBLE",
+    "score": "DOUBLE",
+    "llr": "DOUBLE",
+    "p_fake": "DOUBLE",
+    "verdict": "VARCHAR",
+    "abstention": "VARCHAR",
+    "error": "VARCHAR",
+}
+"""For the table as a Parquet file."""
 COLUMNS = tuple(column.name for column in fields(ScoreRow))
 HEADER = ",".join(COLUMNS).encode() + b"\n"
 
@@ -48,7 +60,7 @@ class ScoreTable:
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
         """Raises OutputError where the table can't be written, or was made under another `identity`."""
         self._path = path
-        self.done: set[str] = set()
+        self.done = PathSet()
         if path.exists() and not path.is_file():
             raise OutputError(f"can't write {path}: it is no regular file, and a table must be readable again")
         try:

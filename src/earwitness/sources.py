@@ -1,6 +1,6 @@
-"""What a user names on the command line, as a list of recordings: files, folders and manifests.
+"""What a user names on the command line, as recordings: files, folders and manifests.
 
-    find_recordings([Path("clip.wav"), Path("folder"), Path("list.csv")])
+    for path in each_recording([Path("clip.wav"), Path("folder"), Path("list.csv")]): ...
 
 A folder gives the files in it, at any depth, whose name ends like a recording's, sorted; a `.csv` gives its column
 `path` or `file`, a `.txt` one path a line, both relative to where they lie. A file named outright is taken
@@ -8,6 +8,7 @@ whatever its name. Nothing is opened but manifests.
 """
 
 import csv
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,22 +24,25 @@ MEDIA_SUFFIXES = frozenset((
 PATH_COLUMNS = ("path", "file")
 
 
-def find_recordings(named: Iterable[Path]) -> list[Path]:
-    """All recordings that `named` stands for, in order, each once.
+def count_recordings(named: Iterable[Path]) -> int:
+    """How many `each_recording` gives. Raises what it raises, so that a long work begins with a manifest that holds."""
+    return sum(1 for _ in each_recording(named))
 
-    Raises MediaNotFoundError for a name where there is nothing, UnreadableMediaError for a manifest that is none.
-    What a manifest lists may be missing: that is found out, and told, file by file.
+
+def each_recording(named: Iterable[Path]) -> Iterator[Path]:
+    """All recordings that `named` stands for, in order; one that is named twice comes twice.
+
+    They are found as they are asked for: of a million none is held. Raises MediaNotFoundError for a name where there is
+    nothing, UnreadableMediaError for a manifest that is none. What a manifest lists may be missing: that is found out,
+    and told, file by file.
     """
-    found: dict[Path, None] = {}
     for path in named:
-        for recording in _expand(path):
-            found.setdefault(recording, None)
-    return list(found)
+        yield from _expand(path)
 
 
 def _expand(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        yield from sorted(_in_folder(path))
+        yield from _in_folder(path)
     elif not path.exists():
         raise MediaNotFoundError(f"{path} is not there: check the path")
     elif path.suffix.lower() == ".csv":
@@ -50,10 +54,15 @@ def _expand(path: Path) -> Iterator[Path]:
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in MEDIA_SUFFIXES and path.is_file():
-            yield path
+    with os.scandir(folder) as found:
+        entries = sorted(
+            (entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name
+        )
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):  # a link could lead round in a circle
+            yield from _in_folder(folder / entry.name)
+        elif Path(entry.name).suffix.lower() in MEDIA_SUFFIXES and entry.is_file():
+            yield folder / entry.name
 
 
 def _csv_manifest(path: Path) -> Iterator[Path]:
@@ -63,14 +72,18 @@ def _csv_manifest(path: Path) -> Iterator[Path]:
             column = next((name for name in PATH_COLUMNS if name in (rows.fieldnames or ())), None)
             if column is None:
                 raise UnreadableMediaError(f"the manifest {path.name} has no column `path` or `file`: add one")
-            yield from [path.parent / row[column] for row in rows if row[column]]
+            for row in rows:
+                if row[column]:
+                    yield path.parent / row[column]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UnreadableMediaError(f"the manifest {path.name} is no CSV text in UTF-8: {error}") from error
 
 
 def _text_manifest(path: Path) -> Iterator[Path]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open(encoding="utf-8-sig") as file:
+            for line in file:
+                if line.strip():
+                    yield path.parent / line.strip()
     except UnicodeDecodeError as error:
         raise UnreadableMediaError(f"the list {path.name} is no text in UTF-8: {error}") from error
-    yield from [path.parent / line.strip() for line in lines if line.strip()]

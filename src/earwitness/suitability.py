@@ -105,7 +105,7 @@ class SuitabilityMeter:
 
     def _measure(self, chunks: NDArray[np.float32], powers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """`chunks` has the shape (count, CHUNK_SAMPLES); `powers` are the mean squares of their sound."""
-        spoken = np.array([self._voice.listen(chunk) >= SPEECH_PROBABILITY for chunk in chunks], dtype=np.bool_)
+        spoken: NDArray[np.bool_] = self._voice.listen(chunks) >= SPEECH_PROBABILITY
         self._spoken.extend(spoken.tobytes())
         self._speech_levels.add(powers[spoken])
         self._pause_levels.add(powers[~spoken])

@@ -1,4 +1,4 @@
-"""`python -m app`: see `app.server`.
+"""`python -m app`: see `app.commands`.
 
 Nothing is imported up here: every worker process imports this module again, and needs nothing of the server.
 """
@@ -6,6 +6,6 @@ Nothing is imported up here: every worker process imports this module again, and
 if __name__ == "__main__":
     import sys
 
-    from app.server import main
+    from app.commands import main
 
     sys.exit(main())

@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import openapi, problems
 from app.api import ROUTERS
 from app.database import DatabaseUnusableError
+from app.detectors.registry import ModelRegistry
 from app.detectors.source import DetectorSource, OnnxSource
 from app.identity.authenticators import Authenticator, DevelopmentHeaders, NoAuthenticator
 from app.metrics import Metrics
@@ -42,8 +43,7 @@ def create_app(
     authenticator: Authenticator | None = None,
 ) -> FastAPI:
     """The app. Raises earwitness.errors.ModelError at once where the model is missing or does not fit."""
-    source = detector or OnnxSource(settings.model)
-    description = source.describe()
+    models = ModelRegistry(detector or OnnxSource(settings.model))
     if authenticator is None:
         authenticator = DevelopmentHeaders() if settings.mode is Mode.DEVELOPMENT else NoAuthenticator()
     metrics = Metrics()
@@ -57,14 +57,13 @@ def create_app(
                     start,
                     stack,
                     settings,
-                    source=source,
-                    description=description,
+                    models=models,
                     authenticator=authenticator,
                     metrics=metrics,
                 )
             except (OSError, DBAPIError, NoConnectionError, DatabaseUnusableError, EarwitnessError) as error:
                 raise CantStartError(_reason(error)) from error
-            log.info("started", model_version=description.model_version, mode=settings.mode.value)
+            log.info("started", model_version=models.active.description.model_version, mode=settings.mode.value)
             yield
         finally:
             await asyncio.to_thread(stack.close)
@@ -88,7 +87,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["*"],
             expose_headers=[REQUEST_ID_HEADER, "Location", "Link"],
         )

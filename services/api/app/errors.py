@@ -58,12 +58,50 @@ class DetectorBugError(AppError):
     code = "detector_bug"
 
 
+class RunNotFoundError(AppError):
+    code = "run_not_found"
+
+
+class RunNotReplayableError(AppError):
+    """The run did not record what it was made with."""
+
+    code = "run_not_replayable"
+
+
+class ModelNotOnShelfError(AppError):
+    """The model that an old run was made with is not there any more."""
+
+    code = "model_not_on_shelf"
+
+
+class ModelUnknownError(AppError):
+    """A run names a model version that is not on the shelf, or can't be used."""
+
+    code = "model_unknown"
+
+
+class ModelRefusedError(AppError):
+    """The models were to be reloaded, and what lies there now can't be used: the service goes on with what it has."""
+
+    code = "model_refused"
+
+
 class QueueFullError(AppError):
     code = "queue_full"
 
 
 class ShuttingDownError(AppError):
     code = "shutting_down"
+
+
+class TooManyRequestsError(AppError):
+    """A quota of the user is used up; the headers say when there will be more."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
 
 
 class UploadTooLargeError(AppError):
@@ -128,6 +166,18 @@ class EvidenceAlteredError(AppError):
         self.actual_sha256 = actual_sha256
 
 
+class EvidenceErasedError(AppError):
+    """The evidence was erased on purpose; what is known of it stays."""
+
+    code = "evidence_erased"
+
+
+class EvidenceHeldError(AppError):
+    """A hold keeps the evidence from being erased."""
+
+    code = "evidence_held"
+
+
 class NotAuthenticatedError(AppError):
     code = "not_authenticated"
 
@@ -174,8 +224,14 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     RunFailedError: (500, "The run failed"),  # only where its failure code is not in this table
     RunInterruptedError: (503, "The run was interrupted"),
     DetectorBugError: (500, "The detector failed"),
+    RunNotFoundError: (404, "No such run"),
+    RunNotReplayableError: (409, "The run can't be repeated"),
+    ModelNotOnShelfError: (409, "The run's model is not on the shelf"),
+    ModelUnknownError: (422, "No such model"),
+    ModelRefusedError: (409, "The new model was refused"),
     QueueFullError: (503, "Too many runs are waiting"),
     ShuttingDownError: (503, "The service is stopping"),
+    TooManyRequestsError: (429, "A quota is used up"),
     UploadTooLargeError: (413, "The upload is too large"),
     UploadStalledError: (408, "The upload stalled"),
     NotMultipartError: (415, "Not a multipart form"),
@@ -187,6 +243,8 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     DatabaseUnavailableError: (503, "The database is not available"),
     EvidenceMissingError: (500, "The evidence is missing"),
     EvidenceAlteredError: (500, "The evidence was altered"),
+    EvidenceErasedError: (410, "The evidence was erased"),
+    EvidenceHeldError: (409, "A hold keeps the evidence"),
     NotAuthenticatedError: (401, "Not authenticated"),
     ForbiddenError: (403, "Not permitted"),
     IdentityHeaderError: (400, "The identity headers can't be used"),

@@ -44,13 +44,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
-def string_enum(kind: type[StrEnum], name: str) -> Enum:
-    """`kind` as text with a CHECK constraint, so that the database refuses any other value."""
+def string_enum(kind: type[StrEnum], name: str, *, constrained: bool = True) -> Enum:
+    """`kind` as text with a CHECK constraint, so that the database refuses any other value.
+
+    Without the constraint for a list that grows: what is written is checked here, before it reaches the database.
+    """
     return Enum(
         kind,
         name=name,
         native_enum=False,
-        create_constraint=True,
+        create_constraint=constrained,
+        validate_strings=True,
         length=32,
         values_callable=lambda members: [member.value for member in members],
     )

@@ -27,6 +27,7 @@ from app.errors import (
     QueueFullError,
     RunFailedError,
     ShuttingDownError,
+    TooManyRequestsError,
     code_of,
     status_and_title,
 )
@@ -99,7 +100,10 @@ def problem_response(
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: these statuses answer with a problem."""
     content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": TITLES[status], "content": content} for status in statuses}
+    limited = {429} if 401 in statuses else set()  # whoever is known has quotas
+    return {
+        status: {"description": TITLES[status], "content": content} for status in sorted({*statuses, *limited})
+    }
 
 
 TITLES = {
@@ -110,9 +114,11 @@ TITLES = {
     406: "No representation that the Accept header allows",
     408: "Nothing more came of the upload",
     409: "Not in this state of the analysis",
+    410: "The evidence was erased",
     413: "The upload is too large",
     415: "No multipart form, or no recording that can be decoded",
     422: "A parameter, form field or recording is wrong",
+    429: "A quota of the user is used up; `Retry-After` says when there will be more",
     500: "The service failed; the log says how",
     503: "Not now: stopping, too busy, without its database or a model",
     504: "The run exceeded its time limit and was stopped",
@@ -144,6 +150,8 @@ def _known(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, QueueFullError | ShuttingDownError | DatabaseUnavailableError):
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, TooManyRequestsError):
+        headers.update(error.headers)
     # Our own words are made for the client; a library's message on a fault of the host may name a path.
     detail = str(error) if isinstance(error, AppError) or status < 500 else title
     if status >= 500:

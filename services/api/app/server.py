@@ -4,24 +4,28 @@ Once it listens, one line `{"event": "listening", "url": ...}` goes to standard 
 EARWITNESS_PORT_FILE where one is named. Exit status 2 where it can't start; the reason is on standard error.
 """
 
+import asyncio
+import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from starlette.types import Message, Receive, Scope, Send
 
-from app import logs
 from app.application import CantStartError, create_app
+from app.detectors import service as detectors
+from app.errors import ModelRefusedError
 from app.settings import Settings
 from earwitness.errors import EarwitnessError
 
 EXIT_CANT_START = 2
+BY_SIGNAL = "SIGHUP"
+"""Who asked, in the audit trail, where the models were reloaded by a signal."""
 
 
 class Lifespan:
@@ -71,6 +75,7 @@ class Server(uvicorn.Server):
             self.refusal = error.__context__
             self.should_exit = True
             return
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_models)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         told = f"[{host}]" if ":" in host else host
         sys.stdout.write(json.dumps({"event": "listening", "url": f"http://{told}:{port}", "port": port}) + "\n")
@@ -79,6 +84,13 @@ class Server(uvicorn.Server):
             partial = self._port_file.with_name(f".{self._port_file.name}.{os.getpid()}")
             partial.write_text(f"{port}\n")
             partial.replace(self._port_file)
+
+    def _reload_models(self) -> None:
+        def reload() -> None:
+            with contextlib.suppress(ModelRefusedError):  # logged, and the service goes on
+                detectors.reload(self._app.state.service, BY_SIGNAL)
+
+        asyncio.get_running_loop().run_in_executor(None, reload)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Requests and runs share one grace: the queue is closed only after uvicorn has waited for the requests.
@@ -110,17 +122,8 @@ def serve(app: FastAPI, settings: Settings) -> int:
     return EXIT_CANT_START
 
 
-def main() -> int:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        sys.stderr.write(f"earwitness: a setting is wrong (environment, prefix EARWITNESS_): {wrong}\n")
-        return EXIT_CANT_START
-    except SettingsError as error:  # a list that is no JSON
-        sys.stderr.write(f"earwitness: a setting is wrong: {' '.join(str(error).split())}\n")
-        return EXIT_CANT_START
-    logs.configure(settings.log_level)
+def run(settings: Settings) -> int:
+    """Serve, unless the model does not fit; the exit status."""
     try:
         app = create_app(settings)
     except EarwitnessError as error:

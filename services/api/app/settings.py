@@ -54,6 +54,14 @@ class Settings(BaseSettings):
     max_queued_runs: int = Field(default=1_000, ge=1)
     shutdown_grace: timedelta = timedelta(seconds=20)
     """How long a stopping service waits for what is under way before it interrupts it."""
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    """Of each user; at once, or evenly over the minute. Not set: not counted. So the two below."""
+    upload_bytes_per_day: int | None = Field(default=None, gt=0)
+    runs_per_hour: int | None = Field(default=None, gt=0)
+    evidence_retention: timedelta | None = None
+    """Evidence is erased so long after its receipt; not set: kept until somebody erases it."""
+    sweep_interval: timedelta = timedelta(hours=1)
+    """How often the service looks for evidence that is due, and for erased bytes that are still there."""
     action_policy: str = "general"
     """Where a report's recommended actions come from: a shipped policy's name, or a file."""
     cors_origins: tuple[str, ...] = ()
@@ -62,16 +70,24 @@ class Settings(BaseSettings):
     git_revision: str | None = None
     """What `GET /version` reports; read from the checkout where not set."""
 
-    @field_validator("run_timeout", "probe_timeout", "upload_idle_timeout", "shutdown_grace", mode="before")
+    @field_validator(
+        "run_timeout",
+        "probe_timeout",
+        "upload_idle_timeout",
+        "shutdown_grace",
+        "evidence_retention",
+        "sweep_interval",
+        mode="before",
+    )
     @classmethod
     def _plain_seconds(cls, value: object) -> object:
         if isinstance(value, str) and value.replace(".", "", 1).isdigit():
             return timedelta(seconds=float(value))
         return value
 
-    @field_validator("run_timeout", "probe_timeout", "upload_idle_timeout")
+    @field_validator("run_timeout", "probe_timeout", "upload_idle_timeout", "evidence_retention", "sweep_interval")
     @classmethod
-    def _positive(cls, value: timedelta) -> timedelta:
-        if value <= timedelta(0):
-            raise ValueError("a time limit must be positive")
+    def _positive(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value <= timedelta(0):
+            raise ValueError("a time must be positive")
         return value

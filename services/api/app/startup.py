@@ -10,23 +10,25 @@ import structlog
 
 from app.analysis import repository as records
 from app.database import Database
-from app.detectors.source import DetectorDescription, DetectorSource
+from app.detectors.registry import ModelRegistry
 from app.evidence.store import FolderStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
 from app.migration import migrate
+from app.orm import utc_now
+from app.periodic import Periodic
+from app.quotas.service import Quotas
 from app.reports.second_looks import SecondLooks
+from app.retention import service as retention
 from app.runs import service as runs
 from app.runs import worker
-from app.runs.method import Installation
 from app.runs.queue import LocalQueue
-from app.runs.workers import WorkerPool
+from app.runs.workers import LOADING_LIMIT_S, WorkerPool
 from app.settings import Settings
 from app.state import ServiceState
 from earwitness.actions import find_action_policy
 
 PROBE_MEMORY_BYTES = 2 << 30  # address space; a container's headers need a fraction of it
-LOADING_LIMIT_S = 120.0
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,7 @@ def start(
     stack: ExitStack,
     settings: Settings,
     *,
-    source: DetectorSource,
-    description: DetectorDescription,
+    models: ModelRegistry,
     authenticator: Authenticator,
     metrics: Metrics,
 ) -> ServiceState:
@@ -50,18 +51,18 @@ def start(
     stack.callback(database.close)
     migrate(database)
     policy = find_action_policy(settings.action_policy)
-    workers = WorkerPool(
-        (source, description), workers=settings.workers, memory_bytes=settings.worker_memory_bytes
-    )
+    order = models.active.order
+    workers = WorkerPool(order, workers=settings.workers, memory_bytes=settings.worker_memory_bytes)
     prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
     stack.callback(prober.close)
-    reporter = WorkerPool((source, description), workers=1, memory_bytes=settings.worker_memory_bytes)
+    reporter = WorkerPool(order, workers=1, memory_bytes=settings.worker_memory_bytes)
     stack.callback(reporter.close)  # its process starts with the first full report
     runner = runs.Runner(
         database=database,
         store=store,
         workers=workers,
-        installation=Installation(description, policy),
+        models=models,
+        policy=policy,
         metrics=metrics,
         run_timeout=settings.run_timeout,
     )
@@ -74,9 +75,15 @@ def start(
     )
     stack.callback(queue.close)
     _tidy_up(database, store, queue)
+    sweeps = Periodic(
+        "retention",
+        settings.sweep_interval,
+        lambda: retention.sweep(database, store, settings.evidence_retention, utc_now()),
+    )
+    stack.callback(sweeps.close)
     loader = ThreadPoolExecutor(2, thread_name_prefix="load")
-    loader.submit(prober.call, worker.ready, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
-    loaded = loader.submit(workers.call, worker.ready, timeout_s=LOADING_LIMIT_S)
+    loader.submit(prober.call, worker.ready, None, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
+    loaded = loader.submit(workers.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)
     loader.shutdown(wait=False)
     return ServiceState(
         settings=settings,
@@ -84,10 +91,13 @@ def start(
         store=store,
         authenticator=authenticator,
         metrics=metrics,
-        detector=description,
+        quotas=Quotas(settings),
+        models=models,
         action_policy=policy,
         second_looks=SecondLooks(reporter, store, settings.run_timeout),
         prober=prober,
+        examiners=workers,
+        reporter=reporter,
         queue=queue,
         detector_loaded=loaded,
     )

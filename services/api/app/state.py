@@ -7,10 +7,11 @@ from anyio import CapacityLimiter
 from starlette.requests import HTTPConnection
 
 from app.database import Database
-from app.detectors.source import DetectorDescription
+from app.detectors.registry import ModelRegistry
 from app.evidence.store import EvidenceStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
+from app.quotas.service import Quotas
 from app.reports.second_looks import SecondLooks
 from app.runs.queue import JobQueue
 from app.runs.workers import WorkerPool
@@ -28,12 +29,17 @@ class ServiceState:
     store: EvidenceStore
     authenticator: Authenticator
     metrics: Metrics
-    detector: DetectorDescription
+    quotas: Quotas
+    models: ModelRegistry
     action_policy: ActionPolicy
     second_looks: SecondLooks
     """For full reports."""
     prober: WorkerPool
     """Looks at uploads."""
+    examiners: WorkerPool
+    """Carry out the runs."""
+    reporter: WorkerPool
+    """Listens again: for full reports and for replays."""
     queue: JobQueue
     detector_loaded: Future[str | None]
     """Ends when the first worker has loaded the detector, or failed to."""

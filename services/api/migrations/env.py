@@ -4,7 +4,9 @@ from alembic import context
 
 import app.analysis.models
 import app.audit.models
-import app.runs.models  # noqa: F401  the three imports fill Base.metadata
+import app.quotas.models
+import app.replays.models
+import app.runs.models  # noqa: F401  these imports fill Base.metadata
 from app.database import Database
 from app.orm import Base
 from app.settings import Settings

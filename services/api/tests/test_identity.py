@@ -26,6 +26,10 @@ CALLS: Mapping[Action, tuple[str, str]] = {
     Action.READ_EVENTS: ("GET", "/v1/analysis/{id}/events"),
     Action.READ_EVIDENCE: ("GET", "/v1/analysis/{id}/evidence"),
     Action.VERIFY_AUDIT: ("GET", "/v1/audit/chain"),
+    Action.RELOAD_MODELS: ("POST", "/v1/models/reload"),
+    Action.REPLAY: ("POST", "/v1/analysis/{id}/replay"),
+    Action.ERASE_EVIDENCE: ("DELETE", "/v1/analysis/{id}/evidence"),
+    Action.HOLD_EVIDENCE: ("PUT", "/v1/analysis/{id}/hold"),
 }
 EXPECTED: Mapping[Action, str] = {
     Action.UPLOAD: "field analyst admin",
@@ -37,6 +41,10 @@ EXPECTED: Mapping[Action, str] = {
     Action.READ_EVENTS: "analyst admin",
     Action.READ_EVIDENCE: "analyst admin",
     Action.VERIFY_AUDIT: "admin",
+    Action.RELOAD_MODELS: "admin",
+    Action.REPLAY: "analyst admin",
+    Action.ERASE_EVIDENCE: "admin",
+    Action.HOLD_EVIDENCE: "admin",
 }
 """The matrix, written out a second time on purpose: a slip in the table must not slip through."""
 

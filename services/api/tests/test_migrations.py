@@ -10,7 +10,8 @@ from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import app.analysis.models
-import app.audit.models  # noqa: F401  with the import below they fill Base.metadata
+import app.audit.models
+import app.replays.models  # noqa: F401  with the import below they fill Base.metadata
 from app.analysis import repository as records
 from app.audit import repository as audit
 from app.audit.models import EventType
@@ -19,7 +20,7 @@ from app.migration import downgrade, migrate
 from app.orm import Base
 from app.runs.models import DetectorRun
 
-TABLES = {"analysis_records", "detector_runs", "audit_events"}
+TABLES = {"analysis_records", "detector_runs", "audit_events", "run_replays"}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

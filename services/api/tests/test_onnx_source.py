@@ -45,7 +45,7 @@ def test_an_onnx_model_examines_an_upload_and_the_report_names_its_method(
     assert report["method"]["graph_sha256"] == source.describe().model_sha256
     assert report["method"]["calibration"] and report["timeline"]
     (model,) = client.get("/v1/models").json()["items"]
-    assert (model["model_version"], model["loaded"]) == ("toy-1", True)
+    assert (model["model_version"], model["active"]) == ("toy-1", True)
 
 
 def without_a_spec(folder: Path) -> None:

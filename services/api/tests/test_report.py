@@ -198,7 +198,7 @@ def test_after_a_change_of_model_the_panel_is_left_out_with_its_reason(
     with TestClient(create_app(settings, detector=newer)) as client:
         report = client.get(path, params={"robustness": True}).json()
 
-    assert report["robustness"]["panel"] is None and "not loaded" in report["robustness"]["absent"]
+    assert report["robustness"]["panel"] is None and "not on the shelf" in report["robustness"]["absent"]
     assert report["evidence"]["derived"]  # the sound is the same, whatever the model
 
 

@@ -107,6 +107,23 @@ def test_of_20_parallel_claims_for_a_run_exactly_one_wins(database: Database, ne
         assert sum(threads.map(claim, range(20))) == 1
 
 
+def test_a_run_ends_once_and_only_where_it_is_under_way(database: Database, new_record: Any) -> None:
+    record, run_id = new_record(), uuid.uuid4()
+    done = {"status": Status.DONE, "verdict": Verdict.AUTHENTIC}
+    with database.write() as session:
+        records.add(session, record)
+        records.claim_for_run(session, record.id, run_id, "a")
+        assert not records.show_end(session, record.id, run_id, done)  # it has not begun
+        assert records.mark_running(session, record.id, run_id)
+        assert not records.show_end(session, record.id, uuid.uuid4(), done)  # another run
+        shown = records.show_end(session, record.id, run_id, done)
+        assert shown is not None and shown.status is Status.DONE
+        assert not records.show_end(session, record.id, run_id, {**done, "verdict": Verdict.DEEPFAKE})
+    with database.read() as session:
+        ended = records.get(session, record.id)
+        assert ended is not None and (ended.status, ended.verdict) == (Status.DONE, Verdict.AUTHENTIC)
+
+
 def test_a_failed_transaction_leaves_nothing(database: Database, new_record: Any) -> None:
     record = new_record()
     with pytest.raises(RuntimeError), database.write() as session:

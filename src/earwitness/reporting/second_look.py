@@ -21,7 +21,9 @@ from earwitness.waveform import Samples, sample_count
 
 NO_SOUND = "No panel: there is no sound to score."
 ABSTAINED = "No panel: the detector abstained, and there is no verdict that could change."
-NO_MODEL = "No panel: the model of this run is not loaded now, and another one's scores would not be comparable."
+NO_MODEL = (
+    "No panel: the model of this run is not on the shelf now, and another one's scores would not be comparable."
+)
 DECODED = "the sound track decoded to mono, 16 kHz, float32 little-endian, header-less"
 
 

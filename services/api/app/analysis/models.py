@@ -78,11 +78,25 @@ class AnalysisRecord(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     request_fingerprint: Mapped[str | None] = mapped_column(String(64))
 
+    # What keeps it, and what ended it (`app.retention`)
+    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Since when a legal hold keeps the evidence from being erased."""
+    held_by: Mapped[str | None] = mapped_column(String(128))
+    hold_reason: Mapped[str | None] = mapped_column(String(512))
+    erased_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """From here on this analysis has no evidence any more; the record, its runs and reports stay."""
+    erased_by: Mapped[str | None] = mapped_column(String(128))
+    erasure_reason: Mapped[str | None] = mapped_column(String(512))
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the store gave the erased bytes up: later than `erased_at` where another analysis still held them."""
+
     # Where it stands
     status: Mapped[Status] = mapped_column(string_enum(Status, "status"), default=Status.UPLOADED)
     run_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     """The newest run, under way or ended; its row in `detector_runs` appears when it ends."""
     run_requested_by: Mapped[str | None] = mapped_column(String(128))
+    run_model_version: Mapped[str | None] = mapped_column(String(128))
+    """The model that the newest run was asked to be made with; None: whichever is active when it begins."""
     failure_code: Mapped[str | None] = mapped_column(String(64))
     failure_message: Mapped[str | None] = mapped_column(Text)
 

@@ -1,20 +1,30 @@
-"""All SQL on `analysis_records`."""
+"""SQL on `analysis_records`; what erases and holds evidence is in `app.retention.repository`."""
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Update, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Table, bindparam, func, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.analysis.models import UNDER_WAY, AnalysisRecord, Status
 from app.orm import utc_now
 from earwitness.finding import Verdict
 
 NOTHING_TO_SYNCHRONISE = {"synchronize_session": False}
-"""The updates below are the first that their session does, so it holds no records that they could make stale."""
+"""For updates that are the first that their session does, so it holds no records that they could make stale."""
+
+# A run's three changes of its record, made once: building and tracking them anew took most of a run's overhead. They
+# go past the session, so records that it holds don't show them.
+_TABLE: Table = AnalysisRecord.__table__  # type: ignore[assignment]  # a Table, as the class declares one
+_THIS = _TABLE.c.id == bindparam("this_id")
+_THIS_RUN = _TABLE.c.run_id == bindparam("this_run_id")
+_CLAIM = update(_TABLE).where(_THIS, _TABLE.c.status.not_in(UNDER_WAY), _TABLE.c.erased_at.is_(None))
+_MARK_RUNNING = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status == Status.QUEUED).returning(*_TABLE.c)
+_SHOW_END = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status == Status.RUNNING).returning(*_TABLE.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,9 @@ class RecordFilter:
         if self.created_before is not None:
             found.append(AnalysisRecord.created_at < self.created_before)
         return found
+
+
+EVIDENCE_LOCK_ID = 0x65617276  # any constant; "earv" in ASCII
 
 
 def add(session: Session, record: AnalysisRecord) -> None:
@@ -80,43 +93,66 @@ def page(
 
 
 def referenced(session: Session, hashes: Collection[str]) -> set[str]:
-    """Those of `hashes` that any record names as its evidence."""
-    return set(session.scalars(select(AnalysisRecord.sha256).where(AnalysisRecord.sha256.in_(hashes)).distinct()))
+    """Those of `hashes` that any record names as its evidence, erased evidence not counted."""
+    named = AnalysisRecord.sha256.in_(hashes), AnalysisRecord.erased_at.is_(None)
+    return set(session.scalars(select(AnalysisRecord.sha256).where(*named).distinct()))
 
 
-def claim_for_run(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, requested_by: str) -> bool:
-    """Set QUEUED unless a run is under way; False where one is, or where there is no such record.
+def lock_evidence(session: Session, sha256: str) -> None:
+    """Until the end of the transaction nobody else publishes or removes bytes of this hash.
+
+    PostgreSQL: an advisory lock, in the key space of pairs; SQLite: the write lock that `Database.write` holds.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        key = int.from_bytes(bytes.fromhex(sha256[:8]), signed=True)
+        session.execute(select(func.pg_advisory_xact_lock(EVIDENCE_LOCK_ID, key)))
+
+
+def claim_for_run(
+    session: Session,
+    analysis_id: uuid.UUID,
+    run_id: uuid.UUID,
+    requested_by: str,
+    model_version: str | None = None,
+) -> bool:
+    """Set QUEUED unless a run is under way; False where one is, and for a record without evidence or no record.
 
     One statement decides, so two requests at the same time can't both win.
     """
-    return _changes_one(
-        session,
-        update(AnalysisRecord)
-        .where(AnalysisRecord.id == analysis_id, AnalysisRecord.status.not_in(UNDER_WAY))
-        .values(
-            status=Status.QUEUED,
-            run_id=run_id,
-            run_requested_by=requested_by,
-            failure_code=None,
-            failure_message=None,
-            updated_at=utc_now(),
-        ),
+    result = session.execute(
+        _CLAIM,
+        {
+            "this_id": analysis_id,
+            "status": Status.QUEUED,
+            "run_id": run_id,
+            "run_requested_by": requested_by,
+            "run_model_version": model_version,
+            "failure_code": None,
+            "failure_message": None,
+            "updated_at": utc_now(),
+        },
     )
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
 
 
 def mark_running(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
-    """From QUEUED to RUNNING; None where this run is no longer the one that waits."""
-    return session.scalars(
-        update(AnalysisRecord)
-        .where(
-            AnalysisRecord.id == analysis_id,
-            AnalysisRecord.run_id == run_id,
-            AnalysisRecord.status == Status.QUEUED,
-        )
-        .values(status=Status.RUNNING, updated_at=utc_now())
-        .returning(AnalysisRecord),
-        execution_options=NOTHING_TO_SYNCHRONISE,
-    ).one_or_none()
+    """From QUEUED to RUNNING; the record as it is then, in no session.
+
+    None where this run is no longer the one that waits.
+    """
+    values = {"status": Status.RUNNING, "updated_at": utc_now()}
+    return _changed(session, _MARK_RUNNING, analysis_id, run_id, values)
+
+
+def show_end(
+    session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, values: Mapping[str, Any]
+) -> AnalysisRecord | None:
+    """Write how a run ended into its record; the record as it is then, in no session.
+
+    None where that run is not under way there, or no longer.
+    """
+    return _changed(session, _SHOW_END, analysis_id, run_id, values)
 
 
 def under_way(session: Session) -> Sequence[AnalysisRecord]:
@@ -126,7 +162,12 @@ def under_way(session: Session) -> Sequence[AnalysisRecord]:
     ).all()
 
 
-def _changes_one(session: Session, statement: Update) -> bool:
-    result = session.execute(statement, execution_options=NOTHING_TO_SYNCHRONISE)
-    assert isinstance(result, CursorResult)
-    return result.rowcount == 1
+def _changed(
+    session: Session,
+    statement: ReturningUpdate[Any],
+    analysis_id: uuid.UUID,
+    run_id: uuid.UUID,
+    values: Mapping[str, Any],
+) -> AnalysisRecord | None:
+    row = session.execute(statement, {"this_id": analysis_id, "this_run_id": run_id, **values}).one_or_none()
+    return None if row is None else AnalysisRecord(**row._mapping)

@@ -57,6 +57,13 @@ class AnalysisView(BaseModel):
                     "device_id": None,
                     "source": "phone of the witness",
                     "notes": None,
+                    "held_at": None,
+                    "held_by": None,
+                    "hold_reason": None,
+                    "erased_at": None,
+                    "erased_by": None,
+                    "erasure_reason": None,
+                    "removed_at": None,
                     "status": "DONE",
                     "run_id": "5f0c0e0e-2f0f-4a51-8a8c-3d0fbb0cc1aa",
                     "failure_code": None,
@@ -96,6 +103,18 @@ class AnalysisView(BaseModel):
     device_id: str | None
     source: str | None
     notes: str | None
+    held_at: Annotated[datetime | None, Field(description="Since when a hold keeps the evidence.")]
+    held_by: str | None
+    hold_reason: str | None
+    erased_at: Annotated[
+        datetime | None, Field(description="Since when this analysis has no evidence any more; the rest stays.")
+    ]
+    erased_by: str | None
+    erasure_reason: str | None
+    removed_at: Annotated[
+        datetime | None,
+        Field(description="When the erased bytes left the store: once no other analysis held the same ones."),
+    ]
     status: Status
     run_id: Annotated[uuid.UUID | None, Field(description="The newest run, under way or ended.")]
     failure_code: str | None

@@ -12,7 +12,7 @@ from app.analysis import repository
 from app.analysis.models import AnalysisRecord, MediaType
 from app.audit import repository as audit
 from app.audit.models import EventType
-from app.errors import AnalysisNotFoundError, IdempotencyKeyError
+from app.errors import AnalysisNotFoundError, EvidenceErasedError, IdempotencyKeyError
 from app.evidence.store import Received
 from app.identity.user import User
 from earwitness.finding import MediaInfo
@@ -23,6 +23,17 @@ def require(session: Session, analysis_id: uuid.UUID) -> AnalysisRecord:
     record = repository.get(session, analysis_id)
     if record is None:
         raise AnalysisNotFoundError(f"there is no analysis {analysis_id}")
+    return record
+
+
+def require_evidence(session: Session, analysis_id: uuid.UUID) -> AnalysisRecord:
+    """For whatever reads the evidence. Raises AnalysisNotFoundError and EvidenceErasedError."""
+    record = require(session, analysis_id)
+    if record.erased_at is not None:
+        raise EvidenceErasedError(
+            f"the evidence of this analysis was erased at {record.erased_at.isoformat(timespec='seconds')}: "
+            f"{record.erasure_reason}; its record, runs and reports remain"
+        )
     return record
 
 

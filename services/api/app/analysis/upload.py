@@ -13,10 +13,12 @@ from starlette.requests import Request
 
 from app.analysis import repository, service
 from app.analysis.models import AnalysisRecord
-from app.errors import IdempotencyKeyError
-from app.evidence.intake import ReceivedForm, look_at, receive_form
+from app.errors import AppError, IdempotencyKeyError
+from app.evidence.intake import ReceivedForm, linger, look_at, receive_form
+from app.evidence.multipart import FORM_OVERHEAD_BYTES
 from app.evidence.store import Incoming, Received
 from app.identity.user import User
+from app.quotas.models import Kind
 from app.state import ServiceState
 from earwitness.finding import MediaInfo
 
@@ -46,6 +48,7 @@ async def take_in(request: Request, state: ServiceState, user: User, idempotency
     if idempotency_key is not None and not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
         raise IdempotencyKeyError("an Idempotency-Key has 1 to 255 visible ASCII characters")
     settings = state.settings
+    await _check_quota(request, state, user)
     async with contextmanager_in_threadpool(state.store.receive()) as incoming:
         form = await receive_form(
             request, incoming, settings.max_upload_bytes, settings.upload_idle_timeout.total_seconds()
@@ -59,6 +62,19 @@ async def take_in(request: Request, state: ServiceState, user: User, idempotency
         state.metrics.uploads.inc()
         state.metrics.upload_bytes.inc(received.size_bytes)
     return upload
+
+
+async def _check_quota(request: Request, state: ServiceState, user: User) -> None:
+    """Refuse at once what could not be charged at the end. Raises TooManyRequestsError and UploadTooLargeError."""
+    if not state.quotas.limits(Kind.UPLOAD_BYTES):
+        return
+    declared = request.headers.get("content-length", "")
+    at_least = max(0, int(declared) - FORM_OVERHEAD_BYTES) if declared.isdigit() else 0
+    try:
+        await run_in_threadpool(state.quotas.check_room, state.database, user.name, Kind.UPLOAD_BYTES, at_least)
+    except AppError:
+        await linger(request.stream())
+        raise
 
 
 def _commit(state: ServiceState, user: User, arrival: Arrival) -> Upload:
@@ -83,6 +99,8 @@ def _commit_once(state: ServiceState, user: User, arrival: Arrival) -> Upload:
             earlier = service.earlier_answer(session, user, key, fingerprint)
             if earlier is not None:
                 return Upload(earlier, replayed=True)
+        state.quotas.charge(session, user.name, Kind.UPLOAD_BYTES, received.size_bytes)
+        repository.lock_evidence(session, received.sha256)
         record = service.register(
             session,
             user=user,

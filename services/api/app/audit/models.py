@@ -13,10 +13,15 @@ from app.orm import Base, JsonDict, UtcDateTime, string_enum
 class EventType(StrEnum):
     EVIDENCE_RECEIVED = "evidence_received"
     EVIDENCE_READ = "evidence_read"
+    EVIDENCE_ERASED = "evidence_erased"
+    HOLD_PLACED = "hold_placed"
+    HOLD_RELEASED = "hold_released"
     RUN_REQUESTED = "run_requested"
     RUN_DONE = "run_done"
     RUN_FAILED = "run_failed"
     REPORT_ISSUED = "report_issued"
+    RUN_REPLAYED = "run_replayed"
+    MODELS_RELOADED = "models_reloaded"
 
 
 class AuditEvent(Base):
@@ -30,7 +35,7 @@ class AuditEvent(Base):
     """1, 2, 3, ... without a gap."""
     id: Mapped[uuid.UUID] = mapped_column(Uuid, unique=True, default=uuid.uuid4)
     timestamp: Mapped[datetime] = mapped_column(UtcDateTime)
-    event_type: Mapped[EventType] = mapped_column(string_enum(EventType, "event_type"))
+    event_type: Mapped[EventType] = mapped_column(string_enum(EventType, "event_type", constrained=False))
     analysis_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("analysis_records.id"), index=True)
     actor: Mapped[str] = mapped_column(String(128))
     details: Mapped[JsonDict] = mapped_column(JSON)

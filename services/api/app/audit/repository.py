@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text, true
+from sqlalchemy import Table, insert, select, text, true
 from sqlalchemy.orm import Session
 
 from app.audit.chain import GENESIS_HASH, event_hash
@@ -12,6 +12,10 @@ from app.audit.models import AuditEvent, EventType
 from app.orm import utc_now
 
 CHAIN_LOCK_ID = 0x65617277  # any constant; "earw" in ASCII
+_LOCK = text("SELECT pg_advisory_xact_lock(:id)")
+_TABLE: Table = AuditEvent.__table__  # type: ignore[assignment]  # a Table, as the class declares one
+_NEWEST = select(_TABLE.c.sequence, _TABLE.c.hash).order_by(_TABLE.c.sequence.desc()).limit(1)
+_INSERT = insert(_TABLE)
 ROWS_A_FETCH = 1_000
 
 
@@ -22,17 +26,15 @@ def append(
     actor: str,
     analysis_id: uuid.UUID | None,
     details: Mapping[str, Any],
-) -> AuditEvent:
+) -> None:
     """Add one event behind the newest one.
 
     Writers take turns from here to the end of their transaction: PostgreSQL by an advisory lock, SQLite by the
-    write lock that `Database.write` already holds. So append last, and commit soon.
+    write lock that `Database.write` already holds. So flush what the session holds, append last, and commit soon.
     """
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": CHAIN_LOCK_ID})
-    newest = session.execute(
-        select(AuditEvent.sequence, AuditEvent.hash).order_by(AuditEvent.sequence.desc()).limit(1)
-    ).first()
+        session.execute(_LOCK, {"id": CHAIN_LOCK_ID})
+    newest = session.execute(_NEWEST).first()
     sequence, previous_hash = (newest.sequence + 1, newest.hash) if newest else (1, GENESIS_HASH)
     content: dict[str, Any] = {
         "sequence": sequence,
@@ -44,10 +46,7 @@ def append(
         "details": dict(details),
         "previous_hash": previous_hash,
     }
-    event = AuditEvent(**content, hash=event_hash(**content))
-    session.add(event)
-    session.flush()
-    return event
+    session.execute(_INSERT, {**content, "hash": event_hash(**content)})
 
 
 def of_analysis(session: Session, analysis_id: uuid.UUID) -> Sequence[AuditEvent]:

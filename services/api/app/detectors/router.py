@@ -1,11 +1,11 @@
-"""Which detector answers, with the numbers that turn its scores into verdicts."""
+"""Which detectors there are, with the numbers that turn their scores into verdicts; and the change to a new one."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from app.detectors.schemas import ModelList, ModelView
+from app.detectors import service
+from app.detectors.schemas import ModelList
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
@@ -19,17 +19,19 @@ def list_models(
     state: Annotated[ServiceState, Depends(service_state)],
     _user: Annotated[User, Depends(allow(Action.READ_MODELS))],
 ) -> ModelList:
-    detector = state.detector
-    spec = detector.spec
-    loaded = ModelView(
-        model_version=detector.model_version,
-        loaded=True,
-        sha256=detector.model_sha256,
-        calibration=asdict(spec.calibration) if spec else None,
-        thresholds=asdict(spec.thresholds) if spec else None,
-        thresholds_chosen=spec.thresholds_chosen if spec else None,
-        limits=asdict(spec.limits) if spec else None,
-        training=dict(spec.training) if spec else {},
-        evaluation=dict(spec.evaluation) if spec else {},
-    )
-    return ModelList(items=[loaded])
+    """The active one first, then every other one that a run can name."""
+    return ModelList.of(state.models.stock)
+
+
+@router.post("/reload", summary="Use what lies on the shelf now", responses=documented(400, 401, 403, 409, 503))
+def reload_models(
+    state: Annotated[ServiceState, Depends(service_state)],
+    user: Annotated[User, Depends(allow(Action.RELOAD_MODELS))],
+) -> ModelList:
+    """Runs under way end with the model that they began with; later ones are made with the new one.
+
+    Where the new model can't be used the answer is 409 and the service goes on with the one that it has. SIGHUP does
+    the same. It concerns this process: tell every process of a service that has several.
+    """
+    service.reload(state, user.name)
+    return ModelList.of(state.models.stock)

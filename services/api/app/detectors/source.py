@@ -3,7 +3,10 @@
 A source is a small frozen value that travels to the worker by pickle, so its class must be importable there.
 """
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -26,8 +29,30 @@ class DetectorDescription:
     method: MethodMetadata
     """What its runs are made with; what is installed now included."""
 
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of all of it: equal where two processes mean the same detector."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
 
 class DetectorSource(Protocol):
+    @property
+    def name(self) -> str:
+        """Of its file, or of what it stands for; no path."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies: what messages leave out."""
+        ...
+
+    def beside(self) -> Iterable["DetectorSource"]:
+        """The other detectors on the same shelf, in a fixed order."""
+        ...
+
+    def kept_as(self, model_version: str, /) -> tuple["DetectorSource", ...]:
+        """Where the same detector is found once this place holds another one."""
+        ...
+
     def describe(self) -> DetectorDescription:
         """Check what can be checked without loading it. Raises earwitness.errors.ModelError."""
         ...
@@ -38,10 +63,34 @@ class DetectorSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadOrder:
+    """Which detector a worker shall use; small, since it travels with every run."""
+
+    places: tuple[DetectorSource, ...]
+    """Looked at in turn, since a promotion may have moved it from the first."""
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class OnnxSource:
-    """The shipped detector: a graph with its spec beside it."""
+    """A graph with its spec beside it, in a folder that may hold more of them."""
 
     graph: Path
+
+    @property
+    def name(self) -> str:
+        return self.graph.name
+
+    @property
+    def folder(self) -> Path:
+        return self.graph.parent
+
+    def beside(self) -> Iterable["OnnxSource"]:
+        return [OnnxSource(graph) for graph in sorted(self.folder.glob("[!.]*.onnx")) if graph != self.graph]
+
+    def kept_as(self, model_version: str, /) -> tuple["OnnxSource", ...]:
+        kept = self.folder / f"{model_version}.onnx"
+        return (OnnxSource(kept),) if kept.parent == self.folder and kept != self.graph else ()
 
     def describe(self) -> DetectorDescription:
         try:
@@ -72,6 +121,21 @@ class DummySource:
 
     detector: DummyDetector = field(default_factory=DummyDetector)
     by_filename: bool = False
+    others: tuple["DummySource", ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.detector.model_version
+
+    @property
+    def folder(self) -> Path:
+        return Path("dummies")
+
+    def beside(self) -> Iterable["DummySource"]:
+        return self.others
+
+    def kept_as(self, _model_version: str, /) -> tuple["DummySource", ...]:
+        return ()
 
     def describe(self) -> DetectorDescription:
         version = self.detector.model_version

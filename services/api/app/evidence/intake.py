@@ -53,7 +53,7 @@ async def receive_form(
         await _write_as_it_arrives(body, form, incoming, max_file_bytes + FORM_OVERHEAD_BYTES)
         filename = form.finish()
     except AppError:
-        await _linger(body)
+        await linger(body)
         raise
     return ReceivedForm(filename, form.fields)
 
@@ -95,7 +95,7 @@ async def _write_as_it_arrives(
     await run_in_threadpool(incoming.write, form.take())
 
 
-async def _linger(body: AsyncIterator[bytes]) -> None:
+async def linger(body: AsyncIterator[bytes]) -> None:
     """Read a little further and drop it, so that a client that is still sending gets to see the refusal.
 
     Closing at once would reset the connection, and the answer would be lost with it.

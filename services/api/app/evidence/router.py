@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["evidence"])
             "description": "The recording; `Repr-Digest` (RFC 9530) is the hash of its receipt",
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         },
-        **documented(400, 401, 403, 404, 422, 500, 503),
+        **documented(400, 401, 403, 404, 410, 422, 500, 503),
     },
 )
 def get_evidence(
@@ -39,7 +39,7 @@ def get_evidence(
     user: Annotated[User, Depends(allow(Action.READ_EVIDENCE))],
 ) -> StreamingResponse:
     with state.database.write() as session:
-        record = analyses.require(session, analysis_id)
+        record = analyses.require_evidence(session, analysis_id)
         with state.store.local_copy(record.sha256):  # 500 now, rather than a broken answer later
             audit.append(session, EventType.EVIDENCE_READ, actor=user.name, analysis_id=analysis_id, details={})
     digest = base64.b64encode(bytes.fromhex(record.sha256)).decode()

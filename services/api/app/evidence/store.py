@@ -85,6 +85,13 @@ class EvidenceStore(Protocol):
         """Read every byte again. Raises EvidenceMissingError or EvidenceAlteredError."""
         ...
 
+    def delete(self, sha256: str) -> None:
+        """Remove the bytes for good, every copy that the store has of them; nothing happens where there are none.
+
+        For erasure only (`app.retention`), which makes sure that nothing refers to them and nobody publishes them.
+        """
+        ...
+
     def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
         """Put in order what a dead process left; `referenced` gives those of some hashes that rows name.
 
@@ -136,23 +143,32 @@ class FolderIncoming:
 class FolderStore:
     """An `EvidenceStore` in a local folder."""
 
-    def __init__(self, root: Path) -> None:
-        """Make the folders and take the lock. Raises BlockingIOError where another service owns `root`."""
+    def __init__(self, root: Path, *, owner: bool = True) -> None:
+        """Make the folders and take the lock. Raises BlockingIOError where another service owns `root`.
+
+        Beside the service that owns it (`owner=False`) only `verify`, `local_copy` and `delete` may be used.
+        """
         self._partial = root / "tmp"
         self._blobs = root / "blobs"
         self._unreferenced = root / "unreferenced"
         for folder in (self._partial, self._blobs, self._unreferenced):
             folder.mkdir(parents=True, exist_ok=True)
-        self._lock_file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._held: Counter[str] = Counter()
+        self._held_lock = threading.Lock()
+        self._lock_file: int | None = None
+        if owner:
+            self._lock_file = self._take_lock(root)
+
+    def _take_lock(self, root: Path) -> int:
+        lock_file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(self._lock_file)
+            os.close(lock_file)
             raise BlockingIOError(
                 f"another service works with the evidence folder {root}: stop it first"
             ) from error
-        self._held: Counter[str] = Counter()
-        self._held_lock = threading.Lock()
+        return lock_file
 
     @contextmanager
     def receive(self) -> Iterator[FolderIncoming]:
@@ -170,8 +186,7 @@ class FolderStore:
             self._held[sha256] += 1
         keep = True
         try:
-            if self._blob(sha256).exists():
-                self.verify(sha256)
+            self._verify_if_there(sha256)
             keep = False
             yield
             keep = True
@@ -216,6 +231,20 @@ class FolderStore:
                 actual_sha256=digest.hexdigest(),
             )
 
+    def _verify_if_there(self, sha256: str) -> None:
+        if self._blob(sha256).exists():
+            try:
+                self.verify(sha256)
+            except EvidenceMissingError:
+                if self._blob(sha256).exists():  # else it was erased meanwhile, and is not missed
+                    raise
+
+    def delete(self, sha256: str) -> None:
+        for path in (self._blob(sha256), *self._unreferenced.glob(f"{sha256}*")):
+            if path.exists():
+                path.unlink()
+                _sync_folder(path.parent)
+
     def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
         partial_files = 0
         for path in self._partial.iterdir():
@@ -257,7 +286,8 @@ class FolderStore:
         probe.unlink()
 
     def close(self) -> None:
-        os.close(self._lock_file)
+        if self._lock_file is not None:
+            os.close(self._lock_file)
 
     def _make_folders(self, blob: Path) -> None:
         for folder in (blob.parent.parent, blob.parent):

@@ -9,10 +9,13 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from app.errors import ForbiddenError
 from app.identity.authenticators import Authenticator
 from app.identity.user import Role, User
+from app.quotas.models import Kind
+from app.quotas.service import headers_of
 from app.state import ServiceState, service_state
 
 
@@ -26,11 +29,20 @@ class Action(StrEnum):
     READ_EVENTS = "read_events"
     READ_EVIDENCE = "read_evidence"
     VERIFY_AUDIT = "verify_audit"
+    RELOAD_MODELS = "reload_models"
+    REPLAY = "replay"
+    ERASE_EVIDENCE = "erase_evidence"
+    HOLD_EVIDENCE = "hold_evidence"
 
 
 _FIELD = frozenset({Action.UPLOAD, Action.RUN, Action.READ_RECORD, Action.READ_REPORT, Action.READ_MODELS})
-_ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE}
-_ADMIN = _ANALYST | {Action.VERIFY_AUDIT}
+_ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE, Action.REPLAY}
+_ADMIN = _ANALYST | {
+    Action.VERIFY_AUDIT,
+    Action.RELOAD_MODELS,
+    Action.ERASE_EVIDENCE,
+    Action.HOLD_EVIDENCE,
+}
 
 PERMISSIONS: Mapping[Role, frozenset[Action]] = {
     Role.FIELD: _FIELD,
@@ -56,8 +68,15 @@ def allow(action: Action) -> Callable[[User], Awaitable[User]]:
 
 
 async def current_user(request: Request, state: Annotated[ServiceState, Depends(service_state)]) -> User:
-    """Asynchronous, as the others here, so that no request waits for the thread pool to have its headers looked at."""
+    """Who asks. Raises what the authenticator raises, and TooManyRequestsError.
+
+    Asynchronous, as the others here, so that no request waits for the thread pool to have its headers looked at.
+    """
     authenticator: Authenticator = state.authenticator
     user = authenticator.authenticate(request.headers)
     request.state.user = user.name  # for the access log
+    if state.quotas.limits(Kind.REQUESTS):
+        standing = await run_in_threadpool(state.quotas.count_request, state.database, user.name)
+        if standing is not None:
+            request.state.quota_headers = headers_of(standing)  # the middleware sends them
     return user

@@ -15,7 +15,9 @@ from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from app.detectors.source import DetectorDescription
+from app.analysis.models import AnalysisRecord
+from app.detectors.registry import ModelRegistry
+from app.detectors.source import LoadOrder
 from app.errors import AppError, RunInterruptedError, code_of
 from app.evidence.store import EvidenceStore
 from app.runs import worker
@@ -31,6 +33,8 @@ REMEMBERED = 16
 """About a megabyte each, most of it the spectrogram."""
 NOTHING_FOUND = SecondLook(panel_absent="No panel: the run found nothing that could be scored again.")
 
+ERASED = SecondLook(panel_absent="No panel and no figures: the evidence was erased since.")
+
 Look: TypeAlias = tuple[Outline | None, SecondLook]
 
 
@@ -42,17 +46,18 @@ class Wanted:
     sha256: str
     filename: str
     output: DetectorOutput | None
-    panel_prior: float | None
-    """None where the loaded model is not the run's: only the same one's scores can be compared."""
+    panel: tuple[LoadOrder, float] | None
+    """The run's model and prior; None where that model is no longer there: only its own scores can be compared."""
+    erased: bool = False
+    """There is no evidence any more, and what was seen of it earlier is not shown again."""
 
 
-def wanted_of(run: DetectorRun, sha256: str, filename: str, prior: float, detector: DetectorDescription) -> Wanted:
+def wanted_of(run: DetectorRun, record: AnalysisRecord, *, prior: float, models: ModelRegistry) -> Wanted:
     recorded = run.method or {}
-    same = run.model_sha256 is not None and (run.model_sha256, recorded.get("spec_sha256")) == (
-        detector.model_sha256,
-        detector.spec_sha256,
-    )
-    return Wanted(run.id, sha256, filename, output_of(run), prior if same else None)
+    model = models.of_run(run.model_version, run.model_sha256, recorded.get("spec_sha256"))
+    panel = (model.order, prior) if model else None
+    erased = record.erased_at is not None
+    return Wanted(run.id, record.sha256, record.filename, output_of(run), panel, erased)
 
 
 class SecondLooks:
@@ -72,6 +77,8 @@ class SecondLooks:
         """
         if wanted.output is None:
             return None, NOTHING_FOUND
+        if wanted.erased:
+            return None, ERASED
         with self._lock:
             if (known := self._remembered.get(wanted.run_id)) is not None:
                 self._remembered.move_to_end(wanted.run_id)
@@ -98,7 +105,7 @@ class SecondLooks:
                 path,
                 wanted.filename,
                 output,
-                wanted.panel_prior,
+                wanted.panel,
                 cpu_s,
                 timeout_s=self._timeout_s,
             )

@@ -49,7 +49,7 @@ def wanted(state: ServiceState, analysis_id: uuid.UUID) -> Wanted:
     """
     with state.database.read() as session:
         record, run = _newest(session, analysis_id)
-        return wanted_of(run, record.sha256, record.filename, method_of(run).prior, state.detector)
+        return wanted_of(run, record, prior=method_of(run).prior, models=state.models)
 
 
 def issue(state: ServiceState, user: User, analysis_id: uuid.UUID, order: Order, look: Look | None) -> bytes:

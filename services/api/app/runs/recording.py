@@ -40,6 +40,9 @@ NOTHING_FOUND: dict[str, Any] = {
 }
 """What a record says before its first run and after a failed one."""
 
+TAKEN_FROM_RUN = (*NOTHING_FOUND, "model_version", "failure_code", "failure_message", "processing_ms")
+"""Columns that a record has of its newest run."""
+
 
 def ended_run(
     record: AnalysisRecord,
@@ -51,7 +54,8 @@ def ended_run(
 ) -> DetectorRun:
     """The row of the run that `record` has under way, given how it ended.
 
-    `installation` is None for a run of a process that died: nobody knows any more what that one worked with.
+    `installation` is None where there was no such model, and for a run of a process that died: nobody knows what that
+    one worked with.
     """
     finished_at = utc_now()
     assert record.run_id is not None and record.run_requested_by is not None
@@ -93,16 +97,16 @@ def _fill(run: DetectorRun, output: DetectorOutput) -> None:
     run.timings_ms = dict(output.timings_ms)
 
 
-def show_newest(record: AnalysisRecord, run: DetectorRun) -> None:
-    """Make the record show this run."""
-    record.status = Status.DONE if run.outcome is RunOutcome.DONE else Status.FAILED
-    record.updated_at = run.finished_at
-    record.failure_code = run.failure_code
-    record.failure_message = run.failure_message
-    record.processing_ms = run.processing_ms
-    _set(record, {name: getattr(run, name) for name in (*NOTHING_FOUND, "model_version")})
+def newest_columns(run: DetectorRun) -> dict[str, Any]:
+    """What the record says of `run`, its newest one."""
+    columns = {
+        "status": Status.DONE if run.outcome is RunOutcome.DONE else Status.FAILED,
+        "updated_at": run.finished_at,
+        **{name: getattr(run, name) for name in TAKEN_FROM_RUN},
+    }
     if run.duration_s is not None:
-        record.duration_s = run.duration_s
+        columns["duration_s"] = run.duration_s
+    return columns
 
 
 def output_of(run: DetectorRun) -> DetectorOutput | None:

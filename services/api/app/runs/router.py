@@ -14,6 +14,7 @@ from app.errors import RunFailedError
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
+from app.quotas.models import Kind
 from app.runs import repository, service
 from app.runs.schemas import RunList
 from app.state import ServiceState, service_state
@@ -34,15 +35,24 @@ router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["runs"])
             "model": AnalysisView,
             "description": "Accepted (`Prefer: respond-async`); poll the record at `Location`",
         },
-        **documented(400, 401, 403, 404, 409, 422, 500, 503, 504),
+        **documented(400, 401, 403, 404, 409, 410, 422, 500, 503, 504),
     },
 )
 async def run(
+    *,
     analysis_id: uuid.UUID,
     response: Response,
     state: Annotated[ServiceState, Depends(service_state)],
     user: Annotated[User, Depends(allow(Action.RUN))],
     prefer: Annotated[str | None, Header(examples=[RESPOND_ASYNC])] = None,
+    model_version: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=128,
+            description="The model to use, of those that `GET /v1/models` lists; the active one where none is named.",
+        ),
+    ] = None,
 ) -> Any:
     """Waits for the outcome unless `Prefer: respond-async` asks not to.
 
@@ -50,7 +60,8 @@ async def run(
     an analysis at a time: a second one is answered 409.
     """
     state.queue.check_room()
-    run_id = await run_in_threadpool(_request, state, user, analysis_id)
+    state.models.chosen(model_version)  # refused now rather than when its turn comes
+    run_id = await run_in_threadpool(_request, state, user, analysis_id, model_version)
     ended = state.queue.submit(analysis_id, run_id)
     if _wants_async(prefer):
         response.status_code = 202
@@ -86,9 +97,10 @@ def list_runs(
     return {"items": items, "limit": limit, "offset": offset}
 
 
-def _request(state: ServiceState, user: User, analysis_id: uuid.UUID) -> uuid.UUID:
+def _request(state: ServiceState, user: User, analysis_id: uuid.UUID, model_version: str | None) -> uuid.UUID:
     with state.database.write() as session:
-        return service.request_run(session, user, analysis_id)
+        state.quotas.charge(session, user.name, Kind.RUNS, 1)
+        return service.request_run(session, user, analysis_id, model_version)
 
 
 def _record(state: ServiceState, analysis_id: uuid.UUID) -> AnalysisRecord:

@@ -23,6 +23,7 @@ from app.analysis.models import AnalysisRecord, Status
 from app.audit import repository as audit
 from app.audit.models import EventType
 from app.database import DATABASE_AWAY, Database
+from app.detectors.registry import Model, ModelRegistry
 from app.errors import AppError, DetectorBugError, RunInterruptedError, RunUnderWayError
 from app.evidence.store import EvidenceStore
 from app.identity.user import User
@@ -31,8 +32,9 @@ from app.orm import utc_now
 from app.runs import repository, worker
 from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
-from app.runs.recording import ended_run, show_newest
+from app.runs.recording import ended_run, newest_columns
 from app.runs.workers import WorkerPool
+from earwitness.actions import ActionPolicy
 from earwitness.detector import DetectorOutput
 from earwitness.errors import EarwitnessError
 
@@ -46,18 +48,23 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-def request_run(session: Session, user: User, analysis_id: uuid.UUID) -> uuid.UUID:
-    """Accept a run; its id. Raises AnalysisNotFoundError or RunUnderWayError."""
+def request_run(
+    session: Session, user: User, analysis_id: uuid.UUID, model_version: str | None = None
+) -> uuid.UUID:
+    """Accept a run, with the model of that version or with the one that is active when it begins; its id.
+
+    Raises AnalysisNotFoundError, EvidenceErasedError or RunUnderWayError.
+    """
     run_id = uuid.uuid4()
-    if not records.claim_for_run(session, analysis_id, run_id, user.name):
-        record = analyses.require(session, analysis_id)
+    if not records.claim_for_run(session, analysis_id, run_id, user.name, model_version):
+        record = analyses.require_evidence(session, analysis_id)
         raise RunUnderWayError(f"a run of this analysis is {record.status.lower()}: wait for its end")
     audit.append(
         session,
         EventType.RUN_REQUESTED,
         actor=user.name,
         analysis_id=analysis_id,
-        details={"run_id": str(run_id)},
+        details={"run_id": str(run_id)} | ({"model_version": model_version} if model_version else {}),
     )
     return run_id
 
@@ -74,9 +81,10 @@ def recover(session: Session) -> list[tuple[uuid.UUID, uuid.UUID]]:
             waiting.append((record.id, record.run_id))
         else:
             error = RunInterruptedError("the service stopped while this run was under way: run it again")
-            _record_end(
-                session, record, error, started_at=record.updated_at, evidence_verified=False, installation=None
+            run = ended_run(
+                record, error, started_at=record.updated_at, evidence_verified=False, installation=None
             )
+            _record_end(session, run)
     return waiting
 
 
@@ -87,14 +95,16 @@ class Runner:
         database: Database,
         store: EvidenceStore,
         workers: WorkerPool,
-        installation: Installation,
+        models: ModelRegistry,
+        policy: ActionPolicy,
         metrics: Metrics,
         run_timeout: timedelta,
     ) -> None:
         self._database = database
         self._store = store
         self._workers = workers
-        self._installation = installation
+        self._models = models
+        self._policy = policy
         self._metrics = metrics
         self._timeout_s = run_timeout.total_seconds()
 
@@ -108,15 +118,20 @@ class Runner:
             return None
         started_at = utc_now()
         verified = False
+        installation = None
         result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(UNFORESEEN)
         try:
+            model = self._models.chosen(record.run_model_version)  # from here on this one, whatever is reloaded
+            installation = Installation(model.description, self._policy)
             self._store.verify(record.sha256)
             verified = True
-            result = self._examine(record)
+            result = self._examine(record, model)
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
-            ended, run = self._end(analysis_id, run_id, result, started_at, verified)
+            ended, run = self._end(
+                record, result, started_at=started_at, verified=verified, installation=installation
+            )
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
         log.info(
@@ -129,12 +144,14 @@ class Runner:
         )
         return ended
 
-    def _examine(self, record: AnalysisRecord) -> DetectorOutput:
+    def _examine(self, record: AnalysisRecord, model: Model) -> DetectorOutput:
         # The wall clock ends a run; this bound on processor time ends what could outlive it.
         cpu_s = self._timeout_s * (os.cpu_count() or 1) + 1
         with self._store.local_copy(record.sha256) as path:
             metadata = {"filename": record.filename}
-            return self._workers.call(worker.examine, path, metadata, cpu_s, timeout_s=self._timeout_s)
+            return self._workers.call(
+                worker.examine, model.order, path, metadata, cpu_s, timeout_s=self._timeout_s
+            )
 
     def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
         """The record, now RUNNING; None where this run is no longer the one that waits."""
@@ -153,29 +170,25 @@ class Runner:
 
     def _end(
         self,
-        analysis_id: uuid.UUID,
-        run_id: uuid.UUID,
+        record: AnalysisRecord,
         result: DetectorOutput | EarwitnessError | AppError,
+        *,
         started_at: datetime,
         verified: bool,
+        installation: Installation | None,
     ) -> tuple[AnalysisRecord, DetectorRun]:
-        failed_before = False
+        run = ended_run(
+            record, result, started_at=started_at, evidence_verified=verified, installation=installation
+        )
 
         def end(session: Session) -> tuple[AnalysisRecord, DetectorRun]:
-            nonlocal failed_before
-            record = analyses.require(session, analysis_id)
-            recorded = (
-                repository.get(session, run_id) if failed_before else None
-            )  # by a commit whose answer was lost
-            failed_before = True
-            return record, recorded or _record_end(
-                session,
-                record,
-                result,
-                started_at=started_at,
-                evidence_verified=verified,
-                installation=self._installation,
-            )
+            ended = _record_end(session, run)
+            if ended is not None:
+                return ended, run
+            recorded = repository.get(session, run.id)  # by a commit whose answer was lost
+            if recorded is None:
+                raise RuntimeError(f"the run {run.id} is not under way, and yet it never ended")
+            return analyses.require(session, run.analysis_id), recorded
 
         return self._patiently(end, self._database.write)
 
@@ -196,32 +209,23 @@ class Runner:
                 attempt += 1
 
 
-def _record_end(
-    session: Session,
-    record: AnalysisRecord,
-    result: DetectorOutput | EarwitnessError | AppError,
-    *,
-    started_at: datetime,
-    evidence_verified: bool,
-    installation: Installation | None,
-) -> DetectorRun:
-    run = ended_run(
-        record,
-        result,
-        started_at=started_at,
-        evidence_verified=evidence_verified,
-        installation=installation,
-    )
-    show_newest(record, run)
-    repository.add(session, run)  # its flush writes both rows
+def _record_end(session: Session, run: DetectorRun) -> AnalysisRecord | None:
+    """The record, the run's own row and the audit event; None where the run is not under way, and nothing is written.
+
+    So a run ends once, whoever else believes that it is theirs to end.
+    """
+    record = records.show_end(session, run.analysis_id, run.id, newest_columns(run))
+    if record is None:
+        return None
+    repository.add(session, run)
     details: dict[str, Any] = {
         "run_id": str(run.id),
         "model_version": run.model_version,
-        "evidence_verified": evidence_verified,
+        "evidence_verified": run.evidence_verified,
     }
     if run.outcome is RunOutcome.DONE:
         event, details = EventType.RUN_DONE, {**details, "verdict": run.verdict.value, "p_fake": run.p_fake}
     else:
         event, details = EventType.RUN_FAILED, {**details, "failure_code": run.failure_code}
-    audit.append(session, event, actor=run.requested_by, analysis_id=record.id, details=details)
-    return run
+    audit.append(session, event, actor=run.requested_by, analysis_id=run.analysis_id, details=details)
+    return record

@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import resource
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from app.detectors.source import DetectorDescription, DetectorSource
+from app.detectors.source import LoadOrder
 from earwitness.detector import Detector, DetectorInput, DetectorOutput
 from earwitness.errors import EarwitnessError, ModelError, ModelMismatchError
 from earwitness.finding import MediaInfo
@@ -24,19 +25,18 @@ from earwitness.reporting.outline import Outline
 EXIT_OUT_OF_MEMORY = 77
 """Exit status of a worker that ran out of memory: its heap can't be trusted, so it does not go on."""
 
+LOADED_AT_ONCE = 3
+"""Models that a worker keeps ready, the longest unused one going first: the active one, the one before, one by name."""
+
 MODEL_UNUSABLE = (
-    "the detector can't be used as the service found it at its start: its files were changed or can't be read; put the "
-    "model back, or start the service again with the one that it should use"
+    "the detector can't be used as the service found it: its files were changed or can't be read; put the model back, "
+    "or have the models reloaded or start the service again with the one that it should use"
 )
 
-Model = tuple[DetectorSource, DetectorDescription]
-"""Where the detector comes from, and what the service tells of it."""
-
-_model: list[Model] = []  # what this process shall load
-_detector: list[Detector] = []  # the process's one detector, loaded once
+_loaded: OrderedDict[str, Detector] = OrderedDict()  # by fingerprint, the one used last at the end
 
 
-def start(model: Model | None, memory_bytes: int) -> None:
+def start(model: LoadOrder | None, memory_bytes: int) -> None:
     """Limit this process, watch over its parent and load the detector, where it needs one.
 
     A model that can't be loaded ends no process: the tasks say so, and try again.
@@ -45,40 +45,39 @@ def start(model: Model | None, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would copy evidence to disk
     threading.Thread(target=_end_with_service, daemon=True).start()
     if model is not None:
-        _model[:] = [model]
         with contextlib.suppress(ModelError):
-            _loaded()
+            _detector(model)
 
 
-def ready() -> str | None:
-    """Version of the loaded detector; asked once after the start, so that the first run does not wait for it.
+def ready(model: LoadOrder | None) -> str | None:
+    """Version of the detector, now loaded; asked after the start and before a change, so that no run waits for it.
 
     None in a process that needs no detector. Raises ModelError.
     """
-    return _loaded().model_version if _model else None
+    return None if model is None else _detector(model).model_version
 
 
-def examine(path: Path, metadata: Mapping[str, str], cpu_s: float) -> DetectorOutput:
+def examine(model: LoadOrder, path: Path, metadata: Mapping[str, str], cpu_s: float) -> DetectorOutput:
     """Run the detector. Raises what it raises, the stored path replaced by the user's label in messages."""
     with _guarded(path, metadata.get("filename", "the recording"), cpu_s):
-        return _loaded().analyze(DetectorInput(path, metadata))
+        return _detector(model).analyze(DetectorInput(path, metadata))
 
 
 def look_again(
-    path: Path, label: str, output: DetectorOutput, panel_prior: float | None, cpu_s: float
+    path: Path, label: str, output: DetectorOutput, panel: tuple[LoadOrder, float] | None, cpu_s: float
 ) -> tuple[Outline | None, SecondLook]:
-    """For the full report: the sound's outline, and the scores after codecs, gain and trimming at `panel_prior`.
+    """For the full report: the sound's outline, and the scores after codecs, gain and trimming.
 
-    None for `panel_prior` leaves the panel out: the run was made with another model than this process has.
+    `panel` is the run's model and prior; None, where that model is no longer there, leaves the scores out.
     """
     from earwitness.onnx_detector import OnnxAudioDetector  # noqa: PLC0415  only workers need the runtime
     from earwitness.reporting.second_look import look_again as at_the_file  # noqa: PLC0415
 
     with _guarded(path, label, cpu_s):
-        detector = _loaded()
-        if panel_prior is None or not isinstance(detector, OnnxAudioDetector):
+        detector = _detector(panel[0]) if panel is not None else None
+        if panel is None or not isinstance(detector, OnnxAudioDetector):
             return at_the_file(path, output, None)
-        return at_the_file(path, output, detector.scorer, panel_prior)
+        return at_the_file(path, output, detector.scorer, panel[1])
 
 
 def look(path: Path, label: str, cpu_s: float) -> MediaInfo:
@@ -88,19 +87,29 @@ def look(path: Path, label: str, cpu_s: float) -> MediaInfo:
         return media.info
 
 
-def _loaded() -> Detector:
+def _detector(model: LoadOrder) -> Detector:
     """The detector; it is what the service tells of it, or nothing is done. Raises ModelError, naming no path."""
-    if not _detector:
-        source, expected = _model[0]
+    if model.fingerprint not in _loaded:
+        _loaded[model.fingerprint] = _load(model)
+        while len(_loaded) > LOADED_AT_ONCE:
+            _loaded.popitem(last=False)
+    _loaded.move_to_end(model.fingerprint)
+    return _loaded[model.fingerprint]
+
+
+def _load(model: LoadOrder) -> Detector:
+    failures: list[ModelError] = []
+    for place in model.places:
         try:
-            detector = source.load()
-            found = source.describe()  # after loading: what is swapped in between is noticed too
+            detector = place.load()
+            found = place.describe()  # after loading: what is swapped in between is noticed too
         except ModelError as error:
-            raise type(error)(MODEL_UNUSABLE) from error
-        if found != expected:
-            raise ModelMismatchError(MODEL_UNUSABLE)
-        _detector[:] = [detector]
-    return _detector[0]
+            failures.append(error)
+            continue
+        if found.fingerprint() == model.fingerprint:
+            return detector
+        failures.append(ModelMismatchError("another model lies there now"))
+    raise type(failures[0])(MODEL_UNUSABLE) from failures[0]
 
 
 @contextlib.contextmanager

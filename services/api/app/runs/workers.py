@@ -1,7 +1,7 @@
 """A pool of worker processes that can be killed and that may crash; pebble does the work.
 
-    pool = WorkerPool((source, description), workers=2, memory_bytes=4 << 30)
-    output = pool.call(worker.examine, path, metadata, cpu_s, timeout_s=900)
+    pool = WorkerPool(model.order, workers=2, memory_bytes=4 << 30)
+    output = pool.call(worker.examine, model.order, path, metadata, cpu_s, timeout_s=900)
 
 Whatever goes wrong in a worker comes out of `call` as one of the errors that it names.
 """
@@ -16,11 +16,13 @@ from typing import Any, TypeVar
 import structlog
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from app.detectors.source import LoadOrder
 from app.errors import DetectorBugError, RunInterruptedError
 from app.runs import worker
 from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, WorkerCrashError
 
 T = TypeVar("T")
+LOADING_LIMIT_S = 120.0  # a large model on a slow, busy disk
 PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worker starts in milliseconds
 
 INTERRUPTED = "the service stopped before this run ended: run it again"
@@ -29,8 +31,8 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerPool:
-    def __init__(self, model: worker.Model | None, *, workers: int, memory_bytes: int) -> None:
-        """Starts nothing; the processes start with the first call. Without a model they can only `look`."""
+    def __init__(self, model: LoadOrder | None, *, workers: int, memory_bytes: int) -> None:
+        """Starts nothing; the processes start with the first call and load `model`, where one is given."""
         self._model = model
         self._workers = workers
         self._memory_bytes = memory_bytes

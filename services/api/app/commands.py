@@ -1,0 +1,100 @@
+"""The service's commands, by the settings in the environment.
+
+    python -m app                  # serve
+    python -m app retention        # one sweep: erase what is due, remove what was erased, also if it came back
+    python -m app verify           # after a restore: every stored byte and the whole audit chain against the records
+
+Exit status: 0 done and found in order, 1 not in order, 2 could not be begun; the reason is on standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import logs
+from app.database import Database, DatabaseUnusableError
+from app.evidence.store import EvidenceStore, FolderStore
+from app.orm import utc_now
+from app.retention import service as retention
+from app.retention.verification import verify
+from app.settings import Settings
+
+EXIT_NOT_IN_ORDER = 1
+EXIT_CANT_START = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("command", nargs="?", choices=list(COMMANDS), default="serve")
+    chosen = parser.parse_args(arguments)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return _refuse(f"a setting is wrong (environment, prefix EARWITNESS_): {wrong}")
+    except SettingsError as error:  # a list that is no JSON
+        return _refuse(f"a setting is wrong: {' '.join(str(error).split())}")
+    logs.configure(settings.log_level)
+    return COMMANDS[chosen.command](settings)
+
+
+def _serve(settings: Settings) -> int:
+    from app.server import run  # noqa: PLC0415  the other commands need no server
+
+    return run(settings)
+
+
+def _retention(settings: Settings) -> int:
+    def sweep(database: Database, store: EvidenceStore) -> int:
+        swept = retention.sweep(database, store, settings.evidence_retention, utc_now(), finished_too=True)
+        _tell(asdict(swept))
+        return EXIT_NOT_IN_ORDER if swept.failed else 0
+
+    return _beside_the_service(settings, sweep)
+
+
+def _verify(settings: Settings) -> int:
+    def check(database: Database, store: EvidenceStore) -> int:
+        found = verify(database, store)
+        _tell(asdict(found))
+        return 0 if found.in_order else EXIT_NOT_IN_ORDER
+
+    return _beside_the_service(settings, check)
+
+
+COMMANDS: Mapping[str, Callable[[Settings], int]] = {
+    "serve": _serve,
+    "retention": _retention,
+    "verify": _verify,
+}
+
+
+def _beside_the_service(settings: Settings, work: Callable[[Database, EvidenceStore], int]) -> int:
+    """With the database and the evidence, whether a service works with them at the same time or not."""
+    with ExitStack() as stack:
+        try:
+            database = Database(settings.database_url)
+            stack.callback(database.close)
+            database.ping()
+            store = FolderStore(settings.evidence_dir, owner=False)
+            stack.callback(store.close)
+        except (DatabaseUnusableError, SQLAlchemyError, OSError) as error:
+            return _refuse(" ".join(str(error).split()))
+        return work(database, store)
+
+
+def _tell(result: Mapping[str, object]) -> None:
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(f"earwitness: {reason}\n")
+    return EXIT_CANT_START

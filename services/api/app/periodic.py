@@ -1,0 +1,39 @@
+"""Something that is done again and again beside the requests.
+
+sweeps = Periodic("retention", timedelta(hours=1), sweep)
+stack.callback(sweeps.close)
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Periodic:
+    """A thread that does `deed` at once and then every `interval`; a failed one is logged, and the next one comes."""
+
+    def __init__(self, name: str, interval: timedelta, deed: Callable[[], object]) -> None:
+        self._name = name
+        self._interval_s = interval.total_seconds()
+        self._deed = deed
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Waits for the deed that is under way."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._deed()
+            except Exception:  # whatever it was, the next time may be better; nobody else would hear of it
+                log.exception("periodic_work_failed", work=self._name)
+            if self._stopped.wait(self._interval_s):
+                return

@@ -1,0 +1,1 @@
+"""Replays: an old run made again from the stored bytes and the model of then, and what came out otherwise."""

@@ -1,0 +1,1 @@
+"""What ends the keeping of evidence, and what forbids to end it. Nothing else removes evidence."""

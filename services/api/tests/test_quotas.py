@@ -1,0 +1,130 @@
+"""Operations: quotas of users hold over all processes where an operator sets them; else they cost nothing."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import event, func, select, text
+
+from app.database import Database
+from app.quotas.models import Allowance, Kind
+from app.quotas.repository import US_A_SECOND, Quota, Standing, look, take
+
+MakeClient = Callable[..., TestClient]
+Upload = Callable[..., str]
+KINDS = ["sqlite", "postgresql"]
+HOURLY = Quota(Kind.RUNS, 4, 3_600)
+
+
+def taken(database: Database, amount: int = 1, user: str = "ada") -> Standing:
+    with database.write() as session:
+        return take(session, user, HOURLY, amount)
+
+
+def pass_time(database: Database, seconds: float) -> None:
+    with database.write() as session:
+        session.execute(
+            text("UPDATE allowances SET spent_until_us = spent_until_us - :us"),
+            {"us": round(seconds * US_A_SECOND)},
+        )
+
+
+def test_a_quota_can_be_used_at_once_and_refills_evenly(database: Database) -> None:
+    assert [taken(database).remaining for _ in range(4)] == [3, 2, 1, 0]
+    refused = taken(database)
+    assert not refused.allowed
+    assert refused.wait_us == pytest.approx(900 * US_A_SECOND, rel=0.05)  # a quarter of the window for one of four
+    pass_time(database, 901)
+    assert [taken(database).allowed for _ in range(2)] == [True, False]
+    pass_time(database, 10 * 3_600)
+    assert [taken(database).allowed for _ in range(5)] == [True] * 4 + [False]  # a long rest saves nothing up
+
+
+def test_what_is_refused_takes_nothing(database: Database) -> None:
+    assert taken(database, 3).allowed
+    assert not taken(database, 2).allowed
+    assert taken(database, 1).allowed
+
+
+def test_users_have_quotas_of_their_own_and_looking_takes_nothing(database: Database) -> None:
+    taken(database, 4)
+    with database.read() as session:
+        assert not look(session, "ada", HOURLY, 1).allowed
+        assert look(session, "bob", HOURLY, 4).allowed
+    assert taken(database, 4, "bob").allowed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_too_many_requests_are_429_with_the_time_to_wait(make_client: MakeClient, kind: str) -> None:
+    client = make_client(kind=kind, requests_per_minute=3)
+    answers = [client.get("/v1/models", headers={"X-User": "ada"}) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[-1].json()["code"] == "too_many_requests"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
+    assert answers[0].headers["ratelimit-policy"] == '"requests";q=3;w=60'
+    assert answers[0].headers["ratelimit"].startswith('"requests";r=2;t=')
+    assert client.get("/v1/models", headers={"X-User": "bob"}).status_code == 200
+    assert client.get("/health").status_code == 200
+
+
+def test_a_quota_holds_over_several_processes(make_client: MakeClient, make_url: Any) -> None:
+    url = make_url("postgresql")
+    clients = [make_client(database_url=url, requests_per_minute=10) for _ in range(2)]
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda n: clients[n % 2].get("/v1/models").status_code, range(24)))
+    assert 10 <= answers.count(200) <= 12  # a refill or two where the machine is slow
+    assert answers.count(200) + answers.count(429) == 24
+
+
+def test_uploads_are_bounded_by_bytes_and_only_those_that_were_acknowledged_count(
+    make_client: MakeClient, upload: Upload, wav: bytes
+) -> None:
+    client = make_client(upload_bytes_per_day=round(2.5 * len(wav)))
+    client.post("/v1/analysis/upload", files={"file": ("a.wav", b"no recording")})
+    upload(client)
+    for _ in range(3):
+        again = client.post(
+            "/v1/analysis/upload", files={"file": ("a.wav", wav)}, headers={"Idempotency-Key": "k"}
+        )
+        assert again.status_code == 201
+    refused = client.post("/v1/analysis/upload", files={"file": ("a.wav", wav)})
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert int(refused.headers["retry-after"]) > 3_600
+    assert client.get("/v1/analysis").json()["total"] == 2
+
+
+def test_a_recording_beyond_the_whole_quota_is_413_and_not_asked_to_wait(
+    make_client: MakeClient, wav: bytes
+) -> None:
+    client = make_client(upload_bytes_per_day=100)
+    answer = client.post("/v1/analysis/upload", files={"file": ("a.wav", wav)})
+    assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+    assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_are_bounded_and_a_refused_one_costs_nothing(
+    make_client: MakeClient, upload: Upload, kind: str
+) -> None:
+    client = make_client(kind=kind, runs_per_hour=2)
+    analysis_id = upload(client)
+    unknown = analysis_id.replace(analysis_id[0], "0" if analysis_id[0] != "0" else "1")
+    answers = [client.post(f"/v1/analysis/{name}/run").status_code for name in (analysis_id, unknown, analysis_id)]
+    assert answers == [200, 404, 200]
+    refused = client.post(f"/v1/analysis/{analysis_id}/run")
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert 1_000 < int(refused.headers["retry-after"]) <= 1_800
+    assert client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE"
+
+
+def test_switched_off_no_statement_is_made(make_client: MakeClient, upload: Upload) -> None:
+    client = make_client()
+    database = client.app.state.service.database  # type: ignore[attr-defined]
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    client.post(f"/v1/analysis/{upload(client)}/run")
+    assert statements and not [statement for statement in statements if "allowances" in statement]
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Allowance)) == 0
