@@ -9,8 +9,8 @@ ONLY ?=
 FILE ?=
 # The labelled speech to train on; see docs/datasets.md for the public ones.
 CORPUS ?= ../shared/corpus
-EXPERIMENT ?= ml/experiments/baseline.toml
-RUN ?= runs/baseline-seed1
+EXPERIMENT ?= ml/experiments/twin.toml
+RUN ?= runs/twin-seed1
 MANIFEST ?= runs/manifests/earcorpus.csv
 SPLIT ?= dev
 # The averaged weights at the end of the schedule, or the `best` by held-out EER, a coarse figure (docs/experiments.md).
@@ -83,7 +83,7 @@ runs/manifests/earcorpus.csv: | $(VENV)/.dev
 	@mkdir -p $(dir $@)
 	$(BIN)/python -m ml.datasets prepare earcorpus $(CORPUS) $@
 
-train: $(VENV)/.dev $(MANIFEST) ## train the detector on CORPUS (about an hour on two cores); goes on where it was stopped
+train: $(VENV)/.dev $(MANIFEST) ## train the detector on CORPUS (some two hours on two cores); goes on where it was stopped
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training --config $(EXPERIMENT) --manifest $(MANIFEST) --out $(RUN)
 	$(BIN)/python -m ml.export candidate --run $(RUN) --checkpoint $(CHECKPOINT)
 
