@@ -178,6 +178,20 @@ class EvidenceHeldError(AppError):
     code = "evidence_held"
 
 
+class WebhookNotFoundError(AppError):
+    code = "webhook_not_found"
+
+
+class DeliveryNotFoundError(AppError):
+    code = "delivery_not_found"
+
+
+class WebhookAddressError(AppError):
+    """A webhook's URL is malformed, can't be resolved, or leads where the service must not go."""
+
+    code = "webhook_address"
+
+
 class NotAuthenticatedError(AppError):
     code = "not_authenticated"
 
@@ -245,6 +259,9 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     EvidenceAlteredError: (500, "The evidence was altered"),
     EvidenceErasedError: (410, "The evidence was erased"),
     EvidenceHeldError: (409, "A hold keeps the evidence"),
+    WebhookNotFoundError: (404, "No such webhook"),
+    DeliveryNotFoundError: (404, "No such delivery"),
+    WebhookAddressError: (422, "The webhook's address can't be used"),
     NotAuthenticatedError: (401, "Not authenticated"),
     ForbiddenError: (403, "Not permitted"),
     IdentityHeaderError: (400, "The identity headers can't be used"),

@@ -8,6 +8,7 @@ Durations accept seconds (`90`) or ISO 8601 (`PT90S`).
 
 from datetime import timedelta
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -54,6 +55,8 @@ class Settings(BaseSettings):
     max_queued_runs: int = Field(default=1_000, ge=1)
     shutdown_grace: timedelta = timedelta(seconds=20)
     """How long a stopping service waits for what is under way before it interrupts it."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that are not public and that webhooks may nevertheless reach: a JSON list such as ["10.1.0.0/16"]."""
     requests_per_minute: int | None = Field(default=None, gt=0)
     """Of each user; at once, or evenly over the minute. Not set: not counted. So the two below."""
     upload_bytes_per_day: int | None = Field(default=None, gt=0)

@@ -11,7 +11,7 @@ import structlog
 from app.analysis import repository as records
 from app.database import Database
 from app.detectors.registry import ModelRegistry
-from app.evidence.store import FolderStore
+from app.evidence.store import EvidenceStore, FolderStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
 from app.migration import migrate
@@ -26,6 +26,9 @@ from app.runs.queue import LocalQueue
 from app.runs.workers import LOADING_LIMIT_S, WorkerPool
 from app.settings import Settings
 from app.state import ServiceState
+from app.webhooks import repository as webhooks
+from app.webhooks.deliverer import POLL, Deliverer
+from app.webhooks.service import DELIVERIES_KEPT
 from earwitness.actions import find_action_policy
 
 PROBE_MEMORY_BYTES = 2 << 30  # address space; a container's headers need a fraction of it
@@ -78,9 +81,12 @@ def start(
     sweeps = Periodic(
         "retention",
         settings.sweep_interval,
-        lambda: retention.sweep(database, store, settings.evidence_retention, utc_now()),
+        lambda: _sweep(database, store, settings),
     )
     stack.callback(sweeps.close)
+    deliverer = Deliverer(database, settings.webhook_networks, metrics)
+    stack.callback(deliverer.close)
+    stack.callback(Periodic("webhooks", POLL, deliverer.tick).close)
     loader = ThreadPoolExecutor(2, thread_name_prefix="load")
     loader.submit(prober.call, worker.ready, None, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
     loaded = loader.submit(workers.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)
@@ -101,6 +107,13 @@ def start(
         queue=queue,
         detector_loaded=loaded,
     )
+
+
+def _sweep(database: Database, store: EvidenceStore, settings: Settings) -> None:
+    now = utc_now()
+    retention.sweep(database, store, settings.evidence_retention, now)
+    with database.write() as session:
+        webhooks.forget(session, now - DELIVERIES_KEPT)
 
 
 def _tidy_up(database: Database, store: FolderStore, queue: LocalQueue) -> None:
