@@ -2,6 +2,7 @@
 
     python -m app                  # serve
     python -m app retention        # one sweep: erase what is due, remove what was erased, also if it came back
+    python -m app worker           # carry out runs for services elsewhere; also called `earwitness worker`
     python -m app verify           # after a restore: every stored byte and the whole audit chain against the records
 
 Exit status: 0 done and found in order, 1 not in order, 2 could not be begun; the reason is on standard error.
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.database import Database, DatabaseUnusableError
+from app.detectors.source import OnnxSource
 from app.evidence.store import EvidenceStore, FolderStore
 from app.orm import utc_now
 from app.retention import service as retention
@@ -52,6 +54,17 @@ def _serve(settings: Settings) -> int:
     return run(settings)
 
 
+def _worker(settings: Settings) -> int:
+    from app.jobs.command import work  # noqa: PLC0415  the other commands need no queue
+
+    return work(settings, OnnxSource(settings.model))
+
+
+def worker(arguments: Sequence[str]) -> int:
+    """`earwitness worker`."""
+    return main(["worker", *arguments])
+
+
 def _retention(settings: Settings) -> int:
     def sweep(database: Database, store: EvidenceStore) -> int:
         swept = retention.sweep(database, store, settings.evidence_retention, utc_now(), finished_too=True)
@@ -72,6 +85,7 @@ def _verify(settings: Settings) -> int:
 
 COMMANDS: Mapping[str, Callable[[Settings], int]] = {
     "serve": _serve,
+    "worker": _worker,
     "retention": _retention,
     "verify": _verify,
 }

@@ -46,6 +46,16 @@ class RunFailedError(AppError):
         self.analysis_id = analysis_id
 
 
+class RunWaitError(AppError):
+    """A request waited for a run for as long as one may; the run goes on."""
+
+    code = "run_wait"
+
+    def __init__(self, message: str, *, analysis_id: str) -> None:
+        super().__init__(message)
+        self.analysis_id = analysis_id
+
+
 class RunInterruptedError(AppError):
     """The service stopped while the run was under way."""
 
@@ -88,6 +98,12 @@ class ModelRefusedError(AppError):
 
 class QueueFullError(AppError):
     code = "queue_full"
+
+
+class NoWorkersError(AppError):
+    """No worker is alive that could carry out a run."""
+
+    code = "no_workers"
 
 
 class ShuttingDownError(AppError):
@@ -236,6 +252,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     RunUnderWayError: (409, "A run is under way"),
     AnalysisNotDoneError: (409, "The analysis has no finding yet"),
     RunFailedError: (500, "The run failed"),  # only where its failure code is not in this table
+    RunWaitError: (504, "The run has not ended yet"),
     RunInterruptedError: (503, "The run was interrupted"),
     DetectorBugError: (500, "The detector failed"),
     RunNotFoundError: (404, "No such run"),
@@ -244,6 +261,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     ModelUnknownError: (422, "No such model"),
     ModelRefusedError: (409, "The new model was refused"),
     QueueFullError: (503, "Too many runs are waiting"),
+    NoWorkersError: (503, "No worker is alive"),
     ShuttingDownError: (503, "The service is stopping"),
     TooManyRequestsError: (429, "A quota is used up"),
     UploadTooLargeError: (413, "The upload is too large"),

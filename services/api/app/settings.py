@@ -11,7 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earwitness.model_spec import default_model_path
@@ -48,11 +48,20 @@ class Settings(BaseSettings):
     """Wall time of the look at an upload's container; headers are read in milliseconds."""
     upload_idle_timeout: timedelta = UPLOAD_IDLE
     """How long an upload may send nothing before it is given up."""
-    workers: int = Field(default=1, ge=1, le=256)
-    """Runs at the same time, each in its own process."""
+    workers: int = Field(default=1, ge=0, le=256)
+    """Runs at the same time, each in its own process. 0, with PostgreSQL only: `earwitness worker` does them all."""
     worker_memory_bytes: int = Field(default=4 * GIB, ge=256 * MIB)
     """Address space of a worker process. The runtime's threads reserve far more than they use."""
     max_queued_runs: int = Field(default=1_000, ge=1)
+    """Over all hosts."""
+    run_wait: timedelta = timedelta(minutes=30)
+    """How long a request waits for its run to end, waiting for a worker included; the run goes on then."""
+    run_attempts: int = Field(default=3, ge=1)
+    """With PostgreSQL: how often workers may die at one run before it is given up."""
+    worker_heartbeat: timedelta = timedelta(seconds=10)
+    """With PostgreSQL: how often a worker gives a sign of life."""
+    worker_lost_after: timedelta = timedelta(seconds=30)
+    """With PostgreSQL: how long a worker may be silent before its runs are given to others."""
     shutdown_grace: timedelta = timedelta(seconds=20)
     """How long a stopping service waits for what is under way before it interrupts it."""
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -75,11 +84,14 @@ class Settings(BaseSettings):
 
     @field_validator(
         "run_timeout",
+        "run_wait",
         "probe_timeout",
         "upload_idle_timeout",
         "shutdown_grace",
         "evidence_retention",
         "sweep_interval",
+        "worker_heartbeat",
+        "worker_lost_after",
         mode="before",
     )
     @classmethod
@@ -88,9 +100,26 @@ class Settings(BaseSettings):
             return timedelta(seconds=float(value))
         return value
 
-    @field_validator("run_timeout", "probe_timeout", "upload_idle_timeout", "evidence_retention", "sweep_interval")
+    @field_validator(
+        "run_timeout",
+        "run_wait",
+        "probe_timeout",
+        "upload_idle_timeout",
+        "evidence_retention",
+        "sweep_interval",
+        "worker_heartbeat",
+        "worker_lost_after",
+    )
     @classmethod
     def _positive(cls, value: timedelta | None) -> timedelta | None:
         if value is not None and value <= timedelta(0):
             raise ValueError("a time must be positive")
         return value
+
+    @model_validator(mode="after")
+    def _more_than_one_sign_of_life(self) -> "Settings":
+        if self.worker_lost_after < 2 * self.worker_heartbeat:
+            raise ValueError(
+                "worker_lost_after must be at least twice worker_heartbeat, or busy workers pass for dead"
+            )
+        return self

@@ -11,7 +11,8 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -32,11 +33,12 @@ from app.orm import utc_now
 from app.runs import repository, worker
 from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
+from app.runs.queue import Claim
 from app.runs.recording import ended_run, newest_columns
 from app.runs.workers import WorkerPool
 from earwitness.actions import ActionPolicy
 from earwitness.detector import DetectorOutput
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, WorkerCrashError
 
 RECORDING_ATTEMPTS = 6
 RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
@@ -99,7 +101,9 @@ class Runner:
         policy: ActionPolicy,
         metrics: Metrics,
         run_timeout: timedelta,
+        max_attempts: int = 1,
     ) -> None:
+        """`max_attempts`: how often workers may die at one run before it is given up, where a queue hands it on."""
         self._database = database
         self._store = store
         self._workers = workers
@@ -107,13 +111,17 @@ class Runner:
         self._policy = policy
         self._metrics = metrics
         self._timeout_s = run_timeout.total_seconds()
+        self._max_attempts = max_attempts
 
-    def perform(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+    def perform(
+        self, analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim | None = None
+    ) -> AnalysisRecord | None:
         """Carry out one accepted run and record how it ended, whatever way that is.
 
-        The record as it stood then; None where the run is no longer the one that waits.
+        The record as it stood then; None where the run is no longer the one that waits, or was handed back.
+        With a `claim` a run that another worker began and did not end is begun again.
         """
-        record = self._begin(analysis_id, run_id)
+        record = self._begin(analysis_id, run_id, claim)
         if record is None:
             return None
         started_at = utc_now()
@@ -121,6 +129,8 @@ class Runner:
         installation = None
         result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(UNFORESEEN)
         try:
+            if claim is not None and claim.attempt > self._max_attempts:
+                raise WorkerCrashError(f"{self._max_attempts} workers died at this run, so it was given up")
             model = self._models.chosen(record.run_model_version)  # from here on this one, whatever is reloaded
             installation = Installation(model.description, self._policy)
             self._store.verify(record.sha256)
@@ -129,9 +139,17 @@ class Runner:
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
-            ended, run = self._end(
-                record, result, started_at=started_at, verified=verified, installation=installation
+            run = ended_run(
+                record, result, started_at=started_at, evidence_verified=verified, installation=installation
             )
+            ended = None
+            if claim is not None and isinstance(result, RunInterruptedError):
+                self._hand_back(run, claim)
+            else:
+                ended = self._end(run, claim)
+        if ended is None:
+            log.info("run_not_ended_here", analysis_id=str(analysis_id), run_id=str(run_id))
+            return None
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
         log.info(
@@ -153,8 +171,11 @@ class Runner:
                 worker.examine, model.order, path, metadata, cpu_s, timeout_s=self._timeout_s
             )
 
-    def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+    def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim | None) -> AnalysisRecord | None:
         """The record, now RUNNING; None where this run is no longer the one that waits."""
+        if claim is not None:  # then it may be RUNNING by a worker that died, or by a commit whose answer was lost
+            take = partial(records.mark_running, analysis_id=analysis_id, run_id=run_id, even_if_running=True)
+            return self._patiently(take, self._database.write_soon)
         failed_before = False
 
         def begin(session: Session) -> AnalysisRecord | None:
@@ -168,29 +189,31 @@ class Runner:
 
         return self._patiently(begin, self._database.write_soon)
 
-    def _end(
-        self,
-        record: AnalysisRecord,
-        result: DetectorOutput | EarwitnessError | AppError,
-        *,
-        started_at: datetime,
-        verified: bool,
-        installation: Installation | None,
-    ) -> tuple[AnalysisRecord, DetectorRun]:
-        run = ended_run(
-            record, result, started_at=started_at, evidence_verified=verified, installation=installation
-        )
+    def _end(self, run: DetectorRun, claim: Claim | None) -> AnalysisRecord | None:
+        """Record it; None where another worker, which took this one for dead, has the run now or has ended it."""
 
-        def end(session: Session) -> tuple[AnalysisRecord, DetectorRun]:
+        def end(session: Session) -> AnalysisRecord | None:
             ended = _record_end(session, run)
             if ended is not None:
-                return ended, run
-            recorded = repository.get(session, run.id)  # by a commit whose answer was lost
-            if recorded is None:
+                if claim is not None:
+                    claim.announce(session)
+                return ended
+            if claim is not None:
+                return None
+            if repository.get(session, run.id) is None:  # else by a commit whose answer was lost
                 raise RuntimeError(f"the run {run.id} is not under way, and yet it never ended")
-            return analyses.require(session, run.analysis_id), recorded
+            return analyses.require(session, run.analysis_id)
 
         return self._patiently(end, self._database.write)
+
+    def _hand_back(self, run: DetectorRun, claim: Claim) -> None:
+        """Have the run begun anew by another worker, and record no end of it."""
+
+        def hand_back(session: Session) -> None:
+            if records.mark_waiting(session, run.analysis_id, run.id) is not None:
+                claim.hand_back(session)
+
+        self._patiently(hand_back, self._database.write)
 
     def _patiently(
         self, step: Callable[[Session], T], transaction: Callable[[], AbstractContextManager[Session]]
