@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import logs
+from app import logs, tracing
 from app.database import Database, DatabaseUnusableError
 from app.detectors.source import OnnxSource
 from app.evidence.store import EvidenceStore, FolderStore
@@ -45,7 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:  # a list that is no JSON
         return _refuse(f"a setting is wrong: {' '.join(str(error).split())}")
     logs.configure(settings.log_level)
-    return COMMANDS[chosen.command](settings)
+    try:
+        stop_tracing = tracing.configure(settings.otlp_endpoint)
+    except tracing.TracingUnavailableError as error:
+        return _refuse(str(error))
+    try:
+        return COMMANDS[chosen.command](settings)
+    finally:
+        stop_tracing()
 
 
 def _serve(settings: Settings) -> int:

@@ -18,6 +18,8 @@ from earwitness.model_spec import default_model_path
 
 MIB = 1 << 20
 GIB = 1 << 30
+SECRETS = Path("/run/secrets")
+"""Where container engines put secrets: a file `earwitness_database_url` there is that setting, unless it is set."""
 UPLOAD_IDLE = timedelta(seconds=60)
 """Longer than a phone needs to change networks; short enough that dead clients don't hold files and connections."""
 
@@ -30,7 +32,12 @@ class Mode(StrEnum):
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="EARWITNESS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="EARWITNESS_",
+        frozen=True,
+        extra="forbid",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,  # a missing one would be warned of
+    )
 
     mode: Mode = Mode.DEVELOPMENT
     host: str = "127.0.0.1"
@@ -78,6 +85,8 @@ class Settings(BaseSettings):
     """Where a report's recommended actions come from: a shipped policy's name, or a file."""
     cors_origins: tuple[str, ...] = ()
     """Closed unless an operator opens it: a JSON list of origins."""
+    otlp_endpoint: str | None = None
+    """Where traces go, such as http://collector:4318/v1/traces; needs the extra `otel`. Not set: none are made."""
     log_level: str = "INFO"
     git_revision: str | None = None
     """What `GET /version` reports; read from the checkout where not set."""

@@ -3,6 +3,7 @@
 Each part registers how it is stopped as soon as it stands, so a start that fails half way leaves nothing running.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -69,12 +70,12 @@ def start(
     sweeps = Periodic(
         "retention",
         settings.sweep_interval,
-        lambda: _sweep(database, store, settings),
+        lambda stopping: _sweep(database, store, settings, stopping),
     )
     stack.callback(sweeps.close)
     deliverer = Deliverer(database, settings.webhook_networks, metrics)
     stack.callback(deliverer.close)
-    stack.callback(Periodic("webhooks", POLL, deliverer.tick).close)
+    stack.callback(Periodic("webhooks", POLL, lambda _stopping: deliverer.tick()).close)
     loader = ThreadPoolExecutor(2, thread_name_prefix="load")
     loader.submit(prober.call, worker.ready, None, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
     loaded = loader.submit(examiners.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)
@@ -97,9 +98,9 @@ def start(
     )
 
 
-def _sweep(database: Database, store: EvidenceStore, settings: Settings) -> None:
+def _sweep(database: Database, store: EvidenceStore, settings: Settings, stopping: Callable[[], bool]) -> None:
     now = utc_now()
-    retention.sweep(database, store, settings.evidence_retention, now)
+    retention.sweep(database, store, settings.evidence_retention, now, stopping=stopping)
     with database.write() as session:
         webhooks.forget(session, now - DELIVERIES_KEPT)
 

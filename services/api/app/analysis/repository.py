@@ -115,6 +115,8 @@ def claim_for_run(
     run_id: uuid.UUID,
     requested_by: str,
     model_version: str | None = None,
+    *,
+    trace: str | None = None,
 ) -> bool:
     """Set QUEUED unless a run is under way; False where one is, and for a record without evidence or no record.
 
@@ -128,6 +130,7 @@ def claim_for_run(
             "run_id": run_id,
             "run_requested_by": requested_by,
             "run_model_version": model_version,
+            "run_trace": trace,
             "failure_code": None,
             "failure_message": None,
             "updated_at": utc_now(),

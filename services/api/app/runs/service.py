@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.orm import Session
 
+from app import tracing
 from app.analysis import repository as records
 from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord, Status
@@ -58,7 +59,8 @@ def request_run(
     Raises AnalysisNotFoundError, EvidenceErasedError or RunUnderWayError.
     """
     run_id = uuid.uuid4()
-    if not records.claim_for_run(session, analysis_id, run_id, user.name, model_version):
+    trace = tracing.carrier().get("traceparent")
+    if not records.claim_for_run(session, analysis_id, run_id, user.name, model_version, trace=trace):
         record = analyses.require_evidence(session, analysis_id)
         raise RunUnderWayError(f"a run of this analysis is {record.status.lower()}: wait for its end")
     audit.append(
@@ -124,6 +126,11 @@ class Runner:
         record = self._begin(analysis_id, run_id, claim)
         if record is None:
             return None
+        parent = {"traceparent": record.run_trace} if record.run_trace else None
+        with tracing.span("run", parent=parent, analysis_id=str(analysis_id), run_id=str(run_id)):
+            return self._carry_out(record, run_id, claim)
+
+    def _carry_out(self, record: AnalysisRecord, run_id: uuid.UUID, claim: Claim | None) -> AnalysisRecord | None:
         started_at = utc_now()
         verified = False
         installation = None
@@ -133,9 +140,12 @@ class Runner:
                 raise WorkerCrashError(f"{self._max_attempts} workers died at this run, so it was given up")
             model = self._models.chosen(record.run_model_version)  # from here on this one, whatever is reloaded
             installation = Installation(model.description, self._policy)
-            self._store.verify(record.sha256)
+            with tracing.span("verify"):
+                self._store.verify(record.sha256)
             verified = True
-            result = self._examine(record, model)
+            with tracing.span("examine", model_version=model.description.model_version):
+                result = self._examine(record, model)
+                tracing.note({f"earwitness.timings_ms.{step}": ms for step, ms in result.timings_ms.items()})
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
@@ -143,18 +153,19 @@ class Runner:
                 record, result, started_at=started_at, evidence_verified=verified, installation=installation
             )
             ended = None
-            if claim is not None and isinstance(result, RunInterruptedError):
-                self._hand_back(run, claim)
-            else:
-                ended = self._end(run, claim)
+            with tracing.span("record"):
+                if claim is not None and isinstance(result, RunInterruptedError):
+                    self._hand_back(run, claim)
+                else:
+                    ended = self._end(run, claim)
         if ended is None:
-            log.info("run_not_ended_here", analysis_id=str(analysis_id), run_id=str(run_id))
+            log.info("run_not_ended_here", analysis_id=str(record.id), run_id=str(run_id))
             return None
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
         log.info(
             "run_ended",
-            analysis_id=str(analysis_id),
+            analysis_id=str(record.id),
             run_id=str(run_id),
             outcome=run.outcome,
             failure_code=run.failure_code,

@@ -1,7 +1,7 @@
 """Delivers what is due: beside the requests, in each process that serves.
 
     deliverer = Deliverer(database, networks, metrics)
-    Periodic("webhooks", POLL, deliverer.tick)
+    Periodic("webhooks", POLL, lambda _stopping: deliverer.tick())
 
 One thread an endpoint at a time, so that one which hangs holds up nobody else. A delivery that a dying process had
 taken is taken again after its lease. So a message may come twice, with the same `webhook-id`, and none is lost.
