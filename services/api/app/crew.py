@@ -34,7 +34,12 @@ class Crew:
         self.pool: WorkerPool | None = None
         if settings.workers:
             order = models.active.order
-            self.pool = WorkerPool(order, workers=settings.workers, memory_bytes=settings.worker_memory_bytes)
+            self.pool = WorkerPool(
+                order,
+                workers=settings.workers,
+                memory_bytes=settings.worker_memory_bytes,
+                readable=(store.local_folder, models.source.folder.resolve()),
+            )
             self.runner = Runner(
                 database=database,
                 store=store,

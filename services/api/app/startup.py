@@ -58,9 +58,10 @@ def start(
     migrate(database)
     policy = find_action_policy(settings.action_policy)
     order = models.active.order
-    prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
+    prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES, readable=(store.local_folder,))
     stack.callback(prober.close)
-    reporter = WorkerPool(order, workers=1, memory_bytes=settings.worker_memory_bytes)
+    readable = (store.local_folder, models.source.folder.resolve())
+    reporter = WorkerPool(order, workers=1, memory_bytes=settings.worker_memory_bytes, readable=readable)
     stack.callback(reporter.close)  # its process starts with the first full report
     _tidy_up(database, store)
     crew = Crew(settings, database, store=store, models=models, policy=policy, metrics=metrics)
