@@ -181,3 +181,23 @@ def test_a_reader_that_goes_away_is_no_error(clip: Path) -> None:
     assert process.stderr is not None
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_a_package_adds_a_command_that_reads_its_own_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "more_commands.py").write_text(
+        "def greet(arguments):\n    print('greeted', arguments)\n    return 7\n"
+    )
+    installed = tmp_path / "more_commands-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: more-commands\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[earwitness.commands]\ngreet = more_commands:greet\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    assert main(["greet", "--loudly", "you"]) == 7
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    out = capsys.readouterr().out
+    assert "greeted ['--loudly', 'you']" in out and "see `earwitness greet --help`" in out

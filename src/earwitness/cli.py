@@ -4,6 +4,7 @@
     earwitness analyze FILE --report OUT.pdf [--policy NAME|FILE] [--case ID] [--exhibit ID]
     earwitness scan PATH... --out scores.csv [--parquet scores.parquet] [--jobs N] [--timeout SECONDS]
                     [--json] [--model PATH] [--prior P]
+    earwitness COMMAND ...       of another package, which names it in the entry points `earwitness.commands`
 
 Exit codes, also in --help:
     0  done (a scan is done when every recording has its row, errors included)
@@ -20,9 +21,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypedDict
 
@@ -44,6 +46,9 @@ from earwitness.writers import AnalysedFile, as_json_line, as_text, error_as_jso
 
 EXIT_OK, EXIT_USAGE, EXIT_INPUT, EXIT_MODEL, EXIT_HOST, EXIT_INTERRUPTED = 0, 2, 3, 4, 5, 130
 
+COMMANDS_GROUP = "earwitness.commands"
+"""Entry points of packages that add commands: each a function of its arguments that returns the exit code."""
+
 EXIT_CODES = """exit codes:
   0 done; 2 wrong command; 3 a recording can't be read; 4 the model is missing or does not fit;
   5 this machine (disk, memory, time); 130 interrupted; 1 a mistake in earwitness itself"""
@@ -58,7 +63,12 @@ class _Style(TypedDict):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Usage errors leave through argparse with code 2."""
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    others = entry_points(group=COMMANDS_GROUP)
+    if arguments and arguments[0] in others.names:
+        other: Callable[[Sequence[str]], int] = others[arguments[0]].load()
+        return other(arguments[1:])
+    parsed = _parser(sorted(others.names)).parse_args(arguments)
     parsed.check(parsed)
     try:
         code: int = parsed.command(parsed)
@@ -153,7 +163,8 @@ def _exit_code(error: EarwitnessError) -> int:
     return EXIT_MODEL if isinstance(error, ModelError) else EXIT_HOST
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(others: Sequence[str]) -> argparse.ArgumentParser:
+    """`others` are commands that only the help has to know: they read their own arguments."""
     style: _Style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": EXIT_CODES}
     parser = argparse.ArgumentParser(
         prog="earwitness", description="Was the speech in this recording made by a machine?", **style
@@ -186,6 +197,9 @@ def _parser() -> argparse.ArgumentParser:
         help="for each recording (default %(default)g)",
     )
     scanner.set_defaults(command=_scan, check=lambda _: None)
+
+    for name in others:
+        commands.add_parser(name, help=f"see `earwitness {name} --help`", add_help=False)
 
     for command in (analyze, scanner):
         command.add_argument("--model", type=Path, metavar="PATH", help="the .onnx file, its .json beside it")

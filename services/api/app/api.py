@@ -11,6 +11,7 @@ from app.replays.router import router as replays
 from app.reports.router import router as reports
 from app.retention.router import router as retention
 from app.runs.router import router as runs
+from app.webhooks.router import router as webhooks
 
 ROUTERS: tuple[APIRouter, ...] = (
     health,  # /health /ready /version /metrics
@@ -21,5 +22,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     evidence,  # /v1/analysis/{id}/evidence
     retention,  # DELETE /v1/analysis/{id}/evidence, /v1/analysis/{id}/hold
     audit,  # /v1/analysis/{id}/events, /v1/audit/chain
+    webhooks,  # /v1/webhooks
     detectors,  # /v1/models
 )

@@ -29,6 +29,9 @@ from app.startup import start
 from earwitness import __version__
 from earwitness.errors import EarwitnessError
 
+START_ERRORS = (OSError, DBAPIError, NoConnectionError, DatabaseUnusableError, EarwitnessError)
+"""What the surroundings of a process can be at fault for when it starts; `reason` words them."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,8 +64,8 @@ def create_app(
                     authenticator=authenticator,
                     metrics=metrics,
                 )
-            except (OSError, DBAPIError, NoConnectionError, DatabaseUnusableError, EarwitnessError) as error:
-                raise CantStartError(_reason(error)) from error
+            except START_ERRORS as error:
+                raise CantStartError(reason(error)) from error
             log.info("started", model_version=models.active.description.model_version, mode=settings.mode.value)
             yield
         finally:
@@ -94,7 +97,7 @@ def create_app(
     return app
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """One line; drivers write several."""
     told = str(error)
     if isinstance(error, DBAPIError | NoConnectionError):

@@ -2,6 +2,7 @@
 
     python -m app                  # serve
     python -m app retention        # one sweep: erase what is due, remove what was erased, also if it came back
+    python -m app worker           # carry out runs for services elsewhere; also called `earwitness worker`
     python -m app verify           # after a restore: every stored byte and the whole audit chain against the records
 
 Exit status: 0 done and found in order, 1 not in order, 2 could not be begun; the reason is on standard error.
@@ -18,8 +19,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import logs
+from app import logs, tracing
 from app.database import Database, DatabaseUnusableError
+from app.detectors.source import OnnxSource
 from app.evidence.store import EvidenceStore, FolderStore
 from app.orm import utc_now
 from app.retention import service as retention
@@ -43,13 +45,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:  # a list that is no JSON
         return _refuse(f"a setting is wrong: {' '.join(str(error).split())}")
     logs.configure(settings.log_level)
-    return COMMANDS[chosen.command](settings)
+    try:
+        stop_tracing = tracing.configure(settings.otlp_endpoint)
+    except tracing.TracingUnavailableError as error:
+        return _refuse(str(error))
+    try:
+        return COMMANDS[chosen.command](settings)
+    finally:
+        stop_tracing()
 
 
 def _serve(settings: Settings) -> int:
     from app.server import run  # noqa: PLC0415  the other commands need no server
 
     return run(settings)
+
+
+def _worker(settings: Settings) -> int:
+    from app.jobs.command import work  # noqa: PLC0415  the other commands need no queue
+
+    return work(settings, OnnxSource(settings.model))
+
+
+def worker(arguments: Sequence[str]) -> int:
+    """`earwitness worker`."""
+    return main(["worker", *arguments])
 
 
 def _retention(settings: Settings) -> int:
@@ -72,6 +92,7 @@ def _verify(settings: Settings) -> int:
 
 COMMANDS: Mapping[str, Callable[[Settings], int]] = {
     "serve": _serve,
+    "worker": _worker,
     "retention": _retention,
     "verify": _verify,
 }

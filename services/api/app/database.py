@@ -100,6 +100,11 @@ class Database:
         with self.read() as session:
             session.execute(text("SELECT 1 FROM analysis_records LIMIT 1"))
 
+    @property
+    def libpq_url(self) -> str:
+        """For PostgreSQL connections that are not SQLAlchemy's: the queue's and a listener's. Holds the password."""
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
     def close(self) -> None:
         self.engine.dispose()
 

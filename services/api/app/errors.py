@@ -46,6 +46,16 @@ class RunFailedError(AppError):
         self.analysis_id = analysis_id
 
 
+class RunWaitError(AppError):
+    """A request waited for a run for as long as one may; the run goes on."""
+
+    code = "run_wait"
+
+    def __init__(self, message: str, *, analysis_id: str) -> None:
+        super().__init__(message)
+        self.analysis_id = analysis_id
+
+
 class RunInterruptedError(AppError):
     """The service stopped while the run was under way."""
 
@@ -88,6 +98,12 @@ class ModelRefusedError(AppError):
 
 class QueueFullError(AppError):
     code = "queue_full"
+
+
+class NoWorkersError(AppError):
+    """No worker is alive that could carry out a run."""
+
+    code = "no_workers"
 
 
 class ShuttingDownError(AppError):
@@ -178,6 +194,20 @@ class EvidenceHeldError(AppError):
     code = "evidence_held"
 
 
+class WebhookNotFoundError(AppError):
+    code = "webhook_not_found"
+
+
+class DeliveryNotFoundError(AppError):
+    code = "delivery_not_found"
+
+
+class WebhookAddressError(AppError):
+    """A webhook's URL is malformed, can't be resolved, or leads where the service must not go."""
+
+    code = "webhook_address"
+
+
 class NotAuthenticatedError(AppError):
     code = "not_authenticated"
 
@@ -222,6 +252,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     RunUnderWayError: (409, "A run is under way"),
     AnalysisNotDoneError: (409, "The analysis has no finding yet"),
     RunFailedError: (500, "The run failed"),  # only where its failure code is not in this table
+    RunWaitError: (504, "The run has not ended yet"),
     RunInterruptedError: (503, "The run was interrupted"),
     DetectorBugError: (500, "The detector failed"),
     RunNotFoundError: (404, "No such run"),
@@ -230,6 +261,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     ModelUnknownError: (422, "No such model"),
     ModelRefusedError: (409, "The new model was refused"),
     QueueFullError: (503, "Too many runs are waiting"),
+    NoWorkersError: (503, "No worker is alive"),
     ShuttingDownError: (503, "The service is stopping"),
     TooManyRequestsError: (429, "A quota is used up"),
     UploadTooLargeError: (413, "The upload is too large"),
@@ -245,6 +277,9 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     EvidenceAlteredError: (500, "The evidence was altered"),
     EvidenceErasedError: (410, "The evidence was erased"),
     EvidenceHeldError: (409, "A hold keeps the evidence"),
+    WebhookNotFoundError: (404, "No such webhook"),
+    DeliveryNotFoundError: (404, "No such delivery"),
+    WebhookAddressError: (422, "The webhook's address can't be used"),
     NotAuthenticatedError: (401, "Not authenticated"),
     ForbiddenError: (403, "Not permitted"),
     IdentityHeaderError: (400, "The identity headers can't be used"),

@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+TALKATIVE = ("procrastinate", "psycopg.pool")
+"""They tell of every job several times; our own events tell of every run once."""
+
 
 def configure(level: str) -> None:
     """Set up logging for the whole process; called by `python -m app`, never by an import."""
@@ -32,3 +35,5 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for talkative in TALKATIVE:
+        logging.getLogger(talkative).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -39,6 +39,12 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )
+        self.webhook_attempts = Counter(
+            "earwitness_webhook_attempts_total",
+            "Attempts to deliver a webhook, by result: delivered, failed (it is tried again), given_up.",
+            ("result",),
+            registry=self.registry,
+        )
         self.runs_waiting = Gauge(
             "earwitness_runs_waiting", "Runs accepted and not yet ended.", registry=self.registry
         )

@@ -12,12 +12,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import tracing
 from app.metrics import Metrics
 from app.problems import internal_error
 
 REQUEST_ID_HEADER = "X-Request-ID"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """A caller's id is kept if it is one; anything else could break a log line."""
+SERVER_ERRORS = 500
 UNMATCHED = "unmatched"  # one label for all unknown paths: a scanner must not fill the metrics
 
 SECURITY_HEADERS = {
@@ -59,7 +61,10 @@ class RequestMiddleware:
             await send(message)
 
         started = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            tracing.span(scope["method"], server=True, parent=Headers(scope=scope), request_id=request_id),
+        ):
             try:
                 await self._app(scope, receive, send_with_headers)
             except Exception:  # the last resort: an error that nothing foresaw is logged and told to nobody
@@ -73,6 +78,11 @@ class RequestMiddleware:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", UNMATCHED)
         method = scope["method"] if route != UNMATCHED else "any"
+        tracing.note(
+            {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status},
+            name=f"{scope['method']} {route}",
+            failed=status >= SERVER_ERRORS,
+        )
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.request_seconds.labels(route, method).observe(seconds)
         log.info(

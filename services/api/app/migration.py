@@ -4,26 +4,31 @@ migrate(database)              # up to the newest revision, from whatever there 
 downgrade(database, "base")    # down to nothing: it drops every record, so the service never does it
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from app.database import Database, DatabaseUnusableError
+from app.jobs import schema
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 MIGRATION_LOCK_ID = 0x65617278  # services that start together migrate one after the other
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Go up to `revision`. One transaction: all migrations are applied, or none.
+    """Go up to `revision`. One transaction: all migrations are applied, or none; then what the queue library adds.
 
     Raises DatabaseUnusableError where the database stands at a revision that this version does not know.
     """
     _run(database, command.upgrade, revision)
+    if not database.is_sqlite:
+        with _locked(database) as connection:
+            schema.bring_up(connection)
 
 
 def downgrade(database: Database, revision: str) -> None:
@@ -34,9 +39,7 @@ def downgrade(database: Database, revision: str) -> None:
 def _run(database: Database, step: Callable[[Config, str], None], revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with database.engine.begin() as connection:
-        if not database.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": MIGRATION_LOCK_ID})
+    with _locked(database) as connection:
         config.attributes["connection"] = connection
         try:
             step(config, revision)
@@ -45,3 +48,11 @@ def _run(database: Database, step: Callable[[Config, str], None], revision: str)
                 f"the database can't be brought to the schema of this version ({error}): it was made by another "
                 "version of the service; start that one, or name another database in EARWITNESS_DATABASE_URL"
             ) from error
+
+
+@contextmanager
+def _locked(database: Database) -> Iterator[Connection]:
+    with database.engine.begin() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": MIGRATION_LOCK_ID})
+        yield connection

@@ -14,9 +14,12 @@ log = structlog.get_logger(__name__)
 
 
 class Periodic:
-    """A thread that does `deed` at once and then every `interval`; a failed one is logged, and the next one comes."""
+    """A thread that does `deed` at once and then every `interval`; a failed one is logged, and the next one comes.
 
-    def __init__(self, name: str, interval: timedelta, deed: Callable[[], object]) -> None:
+    A long deed asks the function that it is given now and then: once that is true, it ends early.
+    """
+
+    def __init__(self, name: str, interval: timedelta, deed: Callable[[Callable[[], bool]], object]) -> None:
         self._name = name
         self._interval_s = interval.total_seconds()
         self._deed = deed
@@ -32,7 +35,7 @@ class Periodic:
     def _work(self) -> None:
         while True:
             try:
-                self._deed()
+                self._deed(self._stopped.is_set)
             except Exception:  # whatever it was, the next time may be better; nobody else would hear of it
                 log.exception("periodic_work_failed", work=self._name)
             if self._stopped.wait(self._interval_s):

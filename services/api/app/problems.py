@@ -26,6 +26,7 @@ from app.errors import (
     NotAuthenticatedError,
     QueueFullError,
     RunFailedError,
+    RunWaitError,
     ShuttingDownError,
     TooManyRequestsError,
     code_of,
@@ -71,7 +72,7 @@ class Problem(BaseModel):
     detail: str
     code: Annotated[str, Field(description="Stable; docs/api.md lists them.")]
     request_id: str | None = None
-    analysis_id: Annotated[str | None, Field(description="The analysis whose run failed.")] = None
+    analysis_id: Annotated[str | None, Field(description="The analysis whose run failed, or goes on.")] = None
     errors: Annotated[list[FieldProblem] | None, Field(description="What is wrong with which parameter.")] = None
 
 
@@ -156,7 +157,7 @@ def _known(request: Request, error: Exception) -> Response:
     detail = str(error) if isinstance(error, AppError) or status < 500 else title
     if status >= 500:
         log.error("request_failed", code=code_of(error), detail=str(error), exc_info=error)
-    more = {"analysis_id": error.analysis_id} if isinstance(error, RunFailedError) else {}
+    more = {"analysis_id": error.analysis_id} if isinstance(error, RunFailedError | RunWaitError) else {}
     return problem_response(
         request, status=status, title=title, detail=detail, code=code_of(error), headers=headers, **more
     )

@@ -8,15 +8,18 @@ Durations accept seconds (`90`) or ISO 8601 (`PT90S`).
 
 from datetime import timedelta
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earwitness.model_spec import default_model_path
 
 MIB = 1 << 20
 GIB = 1 << 30
+SECRETS = Path("/run/secrets")
+"""Where container engines put secrets: a file `earwitness_database_url` there is that setting, unless it is set."""
 UPLOAD_IDLE = timedelta(seconds=60)
 """Longer than a phone needs to change networks; short enough that dead clients don't hold files and connections."""
 
@@ -29,7 +32,12 @@ class Mode(StrEnum):
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="EARWITNESS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="EARWITNESS_",
+        frozen=True,
+        extra="forbid",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,  # a missing one would be warned of
+    )
 
     mode: Mode = Mode.DEVELOPMENT
     host: str = "127.0.0.1"
@@ -47,13 +55,24 @@ class Settings(BaseSettings):
     """Wall time of the look at an upload's container; headers are read in milliseconds."""
     upload_idle_timeout: timedelta = UPLOAD_IDLE
     """How long an upload may send nothing before it is given up."""
-    workers: int = Field(default=1, ge=1, le=256)
-    """Runs at the same time, each in its own process."""
+    workers: int = Field(default=1, ge=0, le=256)
+    """Runs at the same time, each in its own process. 0, with PostgreSQL only: `earwitness worker` does them all."""
     worker_memory_bytes: int = Field(default=4 * GIB, ge=256 * MIB)
     """Address space of a worker process. The runtime's threads reserve far more than they use."""
     max_queued_runs: int = Field(default=1_000, ge=1)
+    """Over all hosts."""
+    run_wait: timedelta = timedelta(minutes=30)
+    """How long a request waits for its run to end, waiting for a worker included; the run goes on then."""
+    run_attempts: int = Field(default=3, ge=1)
+    """With PostgreSQL: how often workers may die at one run before it is given up."""
+    worker_heartbeat: timedelta = timedelta(seconds=10)
+    """With PostgreSQL: how often a worker gives a sign of life."""
+    worker_lost_after: timedelta = timedelta(seconds=30)
+    """With PostgreSQL: how long a worker may be silent before its runs are given to others."""
     shutdown_grace: timedelta = timedelta(seconds=20)
     """How long a stopping service waits for what is under way before it interrupts it."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that are not public and that webhooks may nevertheless reach: a JSON list such as ["10.1.0.0/16"]."""
     requests_per_minute: int | None = Field(default=None, gt=0)
     """Of each user; at once, or evenly over the minute. Not set: not counted. So the two below."""
     upload_bytes_per_day: int | None = Field(default=None, gt=0)
@@ -66,17 +85,22 @@ class Settings(BaseSettings):
     """Where a report's recommended actions come from: a shipped policy's name, or a file."""
     cors_origins: tuple[str, ...] = ()
     """Closed unless an operator opens it: a JSON list of origins."""
+    otlp_endpoint: str | None = None
+    """Where traces go, such as http://collector:4318/v1/traces; needs the extra `otel`. Not set: none are made."""
     log_level: str = "INFO"
     git_revision: str | None = None
     """What `GET /version` reports; read from the checkout where not set."""
 
     @field_validator(
         "run_timeout",
+        "run_wait",
         "probe_timeout",
         "upload_idle_timeout",
         "shutdown_grace",
         "evidence_retention",
         "sweep_interval",
+        "worker_heartbeat",
+        "worker_lost_after",
         mode="before",
     )
     @classmethod
@@ -85,9 +109,26 @@ class Settings(BaseSettings):
             return timedelta(seconds=float(value))
         return value
 
-    @field_validator("run_timeout", "probe_timeout", "upload_idle_timeout", "evidence_retention", "sweep_interval")
+    @field_validator(
+        "run_timeout",
+        "run_wait",
+        "probe_timeout",
+        "upload_idle_timeout",
+        "evidence_retention",
+        "sweep_interval",
+        "worker_heartbeat",
+        "worker_lost_after",
+    )
     @classmethod
     def _positive(cls, value: timedelta | None) -> timedelta | None:
         if value is not None and value <= timedelta(0):
             raise ValueError("a time must be positive")
         return value
+
+    @model_validator(mode="after")
+    def _more_than_one_sign_of_life(self) -> "Settings":
+        if self.worker_lost_after < 2 * self.worker_heartbeat:
+            raise ValueError(
+                "worker_lost_after must be at least twice worker_heartbeat, or busy workers pass for dead"
+            )
+        return self

@@ -3,16 +3,19 @@
 Each part registers how it is stopped as soon as it stands, so a start that fails half way leaves nothing running.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import structlog
 
 from app.analysis import repository as records
-from app.database import Database
+from app.crew import Crew
+from app.database import Database, DatabaseUnusableError
 from app.detectors.registry import ModelRegistry
-from app.evidence.store import FolderStore
+from app.evidence.store import EvidenceStore, FolderStore
 from app.identity.authenticators import Authenticator
+from app.jobs.queue import PostgresQueue
 from app.metrics import Metrics
 from app.migration import migrate
 from app.orm import utc_now
@@ -22,10 +25,13 @@ from app.reports.second_looks import SecondLooks
 from app.retention import service as retention
 from app.runs import service as runs
 from app.runs import worker
-from app.runs.queue import LocalQueue
+from app.runs.queue import JobQueue, LocalQueue, Priority
 from app.runs.workers import LOADING_LIMIT_S, WorkerPool
 from app.settings import Settings
 from app.state import ServiceState
+from app.webhooks import repository as webhooks
+from app.webhooks.deliverer import POLL, Deliverer
+from app.webhooks.service import DELIVERIES_KEPT
 from earwitness.actions import find_action_policy
 
 PROBE_MEMORY_BYTES = 2 << 30  # address space; a container's headers need a fraction of it
@@ -52,38 +58,28 @@ def start(
     migrate(database)
     policy = find_action_policy(settings.action_policy)
     order = models.active.order
-    workers = WorkerPool(order, workers=settings.workers, memory_bytes=settings.worker_memory_bytes)
-    prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES)
+    prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES, readable=(store.local_folder,))
     stack.callback(prober.close)
-    reporter = WorkerPool(order, workers=1, memory_bytes=settings.worker_memory_bytes)
+    readable = (store.local_folder, models.source.folder.resolve())
+    reporter = WorkerPool(order, workers=1, memory_bytes=settings.worker_memory_bytes, readable=readable)
     stack.callback(reporter.close)  # its process starts with the first full report
-    runner = runs.Runner(
-        database=database,
-        store=store,
-        workers=workers,
-        models=models,
-        policy=policy,
-        metrics=metrics,
-        run_timeout=settings.run_timeout,
-    )
-    queue = LocalQueue(
-        runner.perform,
-        workers.close,
-        workers=settings.workers,
-        max_waiting=settings.max_queued_runs,
-        grace=settings.shutdown_grace,
-    )
+    _tidy_up(database, store)
+    crew = Crew(settings, database, store=store, models=models, policy=policy, metrics=metrics)
+    queue: JobQueue = _local_queue(crew) if database.is_sqlite else _shared_queue(crew)
     stack.callback(queue.close)
-    _tidy_up(database, store, queue)
+    examiners = crew.pool or reporter
     sweeps = Periodic(
         "retention",
         settings.sweep_interval,
-        lambda: retention.sweep(database, store, settings.evidence_retention, utc_now()),
+        lambda stopping: _sweep(database, store, settings, stopping),
     )
     stack.callback(sweeps.close)
+    deliverer = Deliverer(database, settings.webhook_networks, metrics)
+    stack.callback(deliverer.close)
+    stack.callback(Periodic("webhooks", POLL, lambda _stopping: deliverer.tick()).close)
     loader = ThreadPoolExecutor(2, thread_name_prefix="load")
     loader.submit(prober.call, worker.ready, None, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
-    loaded = loader.submit(workers.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)
+    loaded = loader.submit(examiners.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)
     loader.shutdown(wait=False)
     return ServiceState(
         settings=settings,
@@ -96,20 +92,77 @@ def start(
         action_policy=policy,
         second_looks=SecondLooks(reporter, store, settings.run_timeout),
         prober=prober,
-        examiners=workers,
+        examiners=examiners,
         reporter=reporter,
         queue=queue,
         detector_loaded=loaded,
     )
 
 
-def _tidy_up(database: Database, store: FolderStore, queue: LocalQueue) -> None:
-    with database.read() as session:
-        swept = store.sweep(lambda hashes: records.referenced(session, hashes))
+def _sweep(database: Database, store: EvidenceStore, settings: Settings, stopping: Callable[[], bool]) -> None:
+    now = utc_now()
+    retention.sweep(database, store, settings.evidence_retention, now, stopping=stopping)
     with database.write() as session:
+        webhooks.forget(session, now - DELIVERIES_KEPT)
+
+
+def start_worker(stack: ExitStack, settings: Settings, *, models: ModelRegistry, metrics: Metrics) -> None:
+    """As `start`, of a process that only carries out runs; a service may work with the same evidence folder.
+
+    Raises DatabaseUnusableError where the database is no PostgreSQL.
+    """
+    database = Database(settings.database_url)
+    stack.callback(database.close)
+    if database.is_sqlite:
+        raise DatabaseUnusableError(
+            "workers take their runs from PostgreSQL: name it in EARWITNESS_DATABASE_URL. With SQLite the service does "
+            "its runs itself"
+        )
+    store = FolderStore(settings.evidence_dir, owner=False)
+    stack.callback(store.close)
+    migrate(database)
+    policy = find_action_policy(settings.action_policy)
+    crew = Crew(settings, database, store=store, models=models, policy=policy, metrics=metrics)
+    assert crew.pool is not None
+    stack.callback(crew.pool.close)
+    crew.pool.call(worker.ready, models.active.order, timeout_s=LOADING_LIMIT_S)  # a bad model is told at once
+    job_worker = crew.job_worker()
+    job_worker.start()
+    stack.callback(job_worker.close)
+
+
+def _local_queue(crew: Crew) -> LocalQueue:
+    """With the runs that waited when the last process ended; those that it was at are given up."""
+    if crew.pool is None:
+        raise DatabaseUnusableError(
+            "EARWITNESS_WORKERS=0 leaves the runs to other processes, which needs PostgreSQL in EARWITNESS_DATABASE_URL"
+        )
+    queue = crew.local_queue()
+    with crew.database.write() as session:
         waiting = runs.recover(session)
     for analysis_id, run_id in waiting:
-        queue.submit(analysis_id, run_id)
+        queue.submit(analysis_id, run_id, Priority.ASYNC)
+    if waiting:
+        log.info("queued_again", runs=len(waiting))
+    return queue
+
+
+def _shared_queue(crew: Crew) -> PostgresQueue:
+    """What waits or is under way is its workers' business, this process's own, where it has some, included."""
+    job_worker = crew.job_worker() if crew.pool is not None else None
+    if job_worker is not None:
+        job_worker.start()
+    return PostgresQueue(
+        crew.database,
+        max_waiting=crew.settings.max_queued_runs,
+        lost_after_s=crew.settings.worker_lost_after.total_seconds(),
+        worker=job_worker,
+    )
+
+
+def _tidy_up(database: Database, store: FolderStore) -> None:
+    with database.read() as session:
+        swept = store.sweep(lambda hashes: records.referenced(session, hashes))
     if swept.set_aside:
         log.warning(
             "unreferenced_evidence_set_aside",
@@ -119,9 +172,5 @@ def _tidy_up(database: Database, store: FolderStore, queue: LocalQueue) -> None:
             "database than the one of this evidence: start with that one, and they are taken back",
         )
     log.info(
-        "tidied_up",
-        partial_files=swept.partial_files,
-        set_aside=swept.set_aside,
-        taken_back=swept.taken_back,
-        queued_again=len(waiting),
+        "tidied_up", partial_files=swept.partial_files, set_aside=swept.set_aside, taken_back=swept.taken_back
     )

@@ -6,7 +6,8 @@ import app.analysis.models
 import app.audit.models
 import app.quotas.models
 import app.replays.models
-import app.runs.models  # noqa: F401  these imports fill Base.metadata
+import app.runs.models
+import app.webhooks.models  # noqa: F401  these imports fill Base.metadata
 from app.database import Database
 from app.orm import Base
 from app.settings import Settings

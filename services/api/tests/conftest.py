@@ -213,17 +213,18 @@ def upload(wav: bytes) -> Callable[..., str]:
 
 @dataclass
 class ServiceProcess:
-    """A real service in a process of its own, which can be killed and started again on the same data."""
+    """A real service, or a worker, in a process of its own, which can be killed and started again on the same data."""
 
     folder: Path
     environment: dict[str, str]
+    script: str = "serve_dummy.py"
     process: subprocess.Popen[str] | None = None
     url: str = ""
 
     def start(self) -> "ServiceProcess":
         with (self.folder / "service.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, Path(__file__).with_name("serve_dummy.py")],
+                [sys.executable, Path(__file__).with_name(self.script)],
                 cwd=self.folder,
                 env={**os.environ, **self.environment},
                 stdout=subprocess.PIPE,
@@ -233,7 +234,7 @@ class ServiceProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, (self.folder / "service.log").read_text()
-        self.url = json.loads(line)["url"]
+        self.url = json.loads(line).get("url", "")
         return self
 
     def kill(self) -> None:
@@ -280,17 +281,20 @@ class ServiceProcess:
 
 @pytest.fixture(scope="session")
 def make_service() -> Iterator[Callable[..., ServiceProcess]]:
-    """`make_service(folder, EARWITNESS_X="...")`: a service on SQLite in a process of its own, not started yet."""
+    """`make_service(folder, EARWITNESS_X="...")`: a service on SQLite in a process of its own, not started yet.
+
+    With `script="work_dummy.py"` a worker.
+    """
     made: list[ServiceProcess] = []
 
-    def make(folder: Path, **environment: str) -> ServiceProcess:
+    def make(folder: Path, script: str = "serve_dummy.py", **environment: str) -> ServiceProcess:
         usual = {
             "EARWITNESS_PORT": "0",
             "EARWITNESS_DATABASE_URL": f"sqlite:///{folder}/service.db",
             "EARWITNESS_EVIDENCE_DIR": str(folder / "evidence"),
             "EARWITNESS_SHUTDOWN_GRACE": "5",
         }
-        made.append(ServiceProcess(folder, {**usual, **environment}))
+        made.append(ServiceProcess(folder, {**usual, **environment}, script))
         return made[-1]
 
     yield make

@@ -16,7 +16,7 @@ from app import database as databases
 from app.analysis.models import Status
 from app.identity.user import Role, User
 from app.runs import service as runs
-from app.runs.queue import LocalQueue
+from app.runs.queue import LocalQueue, Priority
 
 HOLD_S = 0.3
 
@@ -38,7 +38,8 @@ def test_a_run_begins_although_the_database_is_busy_at_first(
     other.execute("BEGIN IMMEDIATE")  # another writer, for longer than the service waits for one
     release = threading.Timer(HOLD_S, other.execute, ["ROLLBACK"])
     release.start()
-    state.queue.submit(analysis_id, run_id).result()
+    state.queue.submit(analysis_id, run_id, Priority.ASYNC)
+    state.queue.outcome(run_id).result()
     release.join()
     other.close()
     assert client.get(f"/v1/analysis/{analysis_id}").json()["status"] == Status.DONE
@@ -51,7 +52,8 @@ def test_a_run_that_could_not_be_recorded_stands_in_the_log() -> None:
     queue = LocalQueue(perform, lambda: None, workers=1, max_waiting=1, grace=timedelta(0))
     analysis_id, run_id = uuid.uuid4(), uuid.uuid4()
     with capture_logs() as logs:
-        queue.submit(analysis_id, run_id)
+        queue.submit(analysis_id, run_id, Priority.ASYNC)
+        queue.outcome(run_id).exception()
         queue.close()
     told = [entry for entry in logs if entry["event"] == "run_not_recorded"]
     assert [(entry["analysis_id"], entry["run_id"]) for entry in told] == [(str(analysis_id), str(run_id))]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.runs.queue import LocalQueue
+from app.runs.queue import LocalQueue, Priority
 
 SERVE_DUMMY = Path(__file__).with_name("serve_dummy.py")
 
@@ -132,7 +132,7 @@ def test_grace_that_has_passed_before_the_queue_closes_is_not_given_again() -> N
         max_waiting=1,
         grace=timedelta(seconds=grace_s),
     )
-    queue.submit(uuid.uuid4(), uuid.uuid4())
+    queue.submit(uuid.uuid4(), uuid.uuid4(), Priority.ASYNC)
     queue.begin_grace()
     time.sleep(grace_s)  # as long as requests are waited for
     closing = time.monotonic()

@@ -17,11 +17,11 @@ LIMIT_S = 60.0  # for what should happen at once
 
 
 def test_other_endpoints_answer_while_more_uploads_wait_than_there_are_threads(
-    make_client: Callable[..., TestClient], wav: bytes, tmp_path: Path
+    make_client: Callable[..., TestClient], wav: bytes
 ) -> None:
     client = make_client()
     state = client.app.state.service  # type: ignore[attr-defined]
-    gate = tmp_path / "gate"
+    gate = state.store.local_folder / "gate"  # a worker can't reach beyond it
     os.mkfifo(gate)  # whoever reads from it waits until somebody writes
     busy = threading.Thread(target=state.prober.call, args=(Path.read_bytes, gate), kwargs={"timeout_s": LIMIT_S})
     busy.start()  # the one prober has something else to do

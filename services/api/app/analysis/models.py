@@ -97,6 +97,8 @@ class AnalysisRecord(Base):
     run_requested_by: Mapped[str | None] = mapped_column(String(128))
     run_model_version: Mapped[str | None] = mapped_column(String(128))
     """The model that the newest run was asked to be made with; None: whichever is active when it begins."""
+    run_trace: Mapped[str | None] = mapped_column(String(64))
+    """W3C trace context of the newest run's request, where traces are made (`app.tracing`)."""
     failure_code: Mapped[str | None] = mapped_column(String(64))
     failure_message: Mapped[str | None] = mapped_column(Text)
 

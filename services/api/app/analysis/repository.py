@@ -24,6 +24,7 @@ _THIS = _TABLE.c.id == bindparam("this_id")
 _THIS_RUN = _TABLE.c.run_id == bindparam("this_run_id")
 _CLAIM = update(_TABLE).where(_THIS, _TABLE.c.status.not_in(UNDER_WAY), _TABLE.c.erased_at.is_(None))
 _MARK_RUNNING = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status == Status.QUEUED).returning(*_TABLE.c)
+_TAKE_OVER = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status.in_(UNDER_WAY)).returning(*_TABLE.c)
 _SHOW_END = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status == Status.RUNNING).returning(*_TABLE.c)
 
 
@@ -114,6 +115,8 @@ def claim_for_run(
     run_id: uuid.UUID,
     requested_by: str,
     model_version: str | None = None,
+    *,
+    trace: str | None = None,
 ) -> bool:
     """Set QUEUED unless a run is under way; False where one is, and for a record without evidence or no record.
 
@@ -127,6 +130,7 @@ def claim_for_run(
             "run_id": run_id,
             "run_requested_by": requested_by,
             "run_model_version": model_version,
+            "run_trace": trace,
             "failure_code": None,
             "failure_message": None,
             "updated_at": utc_now(),
@@ -136,13 +140,15 @@ def claim_for_run(
     return result.rowcount == 1
 
 
-def mark_running(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+def mark_running(
+    session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID, *, even_if_running: bool = False
+) -> AnalysisRecord | None:
     """From QUEUED to RUNNING; the record as it is then, in no session.
 
-    None where this run is no longer the one that waits.
+    None where this run is no longer the one that waits, nor, `even_if_running`, the one that is under way.
     """
     values = {"status": Status.RUNNING, "updated_at": utc_now()}
-    return _changed(session, _MARK_RUNNING, analysis_id, run_id, values)
+    return _changed(session, _TAKE_OVER if even_if_running else _MARK_RUNNING, analysis_id, run_id, values)
 
 
 def show_end(
@@ -153,6 +159,11 @@ def show_end(
     None where that run is not under way there, or no longer.
     """
     return _changed(session, _SHOW_END, analysis_id, run_id, values)
+
+
+def mark_waiting(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+    """From RUNNING back to QUEUED; None where that run is not under way there, or no longer."""
+    return _changed(session, _SHOW_END, analysis_id, run_id, {"status": Status.QUEUED, "updated_at": utc_now()})
 
 
 def under_way(session: Session) -> Sequence[AnalysisRecord]:

@@ -11,6 +11,7 @@ from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from sqlalchemy.exc import IntegrityError
 from starlette.requests import Request
 
+from app import tracing
 from app.analysis import repository, service
 from app.analysis.models import AnalysisRecord
 from app.errors import AppError, IdempotencyKeyError
@@ -50,14 +51,17 @@ async def take_in(request: Request, state: ServiceState, user: User, idempotency
     settings = state.settings
     await _check_quota(request, state, user)
     async with contextmanager_in_threadpool(state.store.receive()) as incoming:
-        form = await receive_form(
-            request, incoming, settings.max_upload_bytes, settings.upload_idle_timeout.total_seconds()
-        )
-        received = await run_in_threadpool(incoming.finish)
+        with tracing.span("receive"):
+            form = await receive_form(
+                request, incoming, settings.max_upload_bytes, settings.upload_idle_timeout.total_seconds()
+            )
+            received = await run_in_threadpool(incoming.finish)
         probe_s = settings.probe_timeout.total_seconds()
-        media = await look_at(state.prober, state.look_limiter, incoming, form.filename, probe_s)
+        with tracing.span("look", size_bytes=received.size_bytes):
+            media = await look_at(state.prober, state.look_limiter, incoming, form.filename, probe_s)
         arrival = Arrival(incoming, received, form, media, idempotency_key)
-        upload = await run_in_threadpool(_commit, state, user, arrival)
+        with tracing.span("commit"):
+            upload = await run_in_threadpool(_commit, state, user, arrival)
     if not upload.replayed:
         state.metrics.uploads.inc()
         state.metrics.upload_bytes.inc(received.size_bytes)

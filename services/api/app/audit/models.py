@@ -21,6 +21,9 @@ class EventType(StrEnum):
     RUN_FAILED = "run_failed"
     REPORT_ISSUED = "report_issued"
     RUN_REPLAYED = "run_replayed"
+    WEBHOOK_REGISTERED = "webhook_registered"
+    WEBHOOK_ROTATED = "webhook_rotated"
+    WEBHOOK_REMOVED = "webhook_removed"
     MODELS_RELOADED = "models_reloaded"
 
 

@@ -64,6 +64,11 @@ class Incoming(Protocol):
 
 
 class EvidenceStore(Protocol):
+    @property
+    def local_folder(self) -> Path:
+        """In which every path lies that `receive` and `local_copy` give: workers can read there, and nowhere else."""
+        ...
+
     def receive(self) -> AbstractContextManager[Incoming]:
         """A new upload; leaving the context removes whatever was not published."""
         ...
@@ -148,6 +153,7 @@ class FolderStore:
 
         Beside the service that owns it (`owner=False`) only `verify`, `local_copy` and `delete` may be used.
         """
+        self.local_folder = root.resolve()
         self._partial = root / "tmp"
         self._blobs = root / "blobs"
         self._unreferenced = root / "unreferenced"

@@ -3,7 +3,7 @@
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.errors import AppError
+from app.errors import AppError, NoWorkersError, QueueFullError
 from app.state import ServiceState
 from earwitness.errors import EarwitnessError
 
@@ -51,7 +51,11 @@ def _model(state: ServiceState) -> str:
 
 def _queue(state: ServiceState) -> str:
     try:
-        state.queue.check_room()
-    except AppError:
+        state.queue.check_able()
+    except QueueFullError:
         return "full"
+    except NoWorkersError:
+        return "no worker is alive"
+    except SQLAlchemyError:
+        return "the database does not tell"
     return OK

@@ -33,6 +33,7 @@ class Action(StrEnum):
     REPLAY = "replay"
     ERASE_EVIDENCE = "erase_evidence"
     HOLD_EVIDENCE = "hold_evidence"
+    MANAGE_WEBHOOKS = "manage_webhooks"
 
 
 _FIELD = frozenset({Action.UPLOAD, Action.RUN, Action.READ_RECORD, Action.READ_REPORT, Action.READ_MODELS})
@@ -42,6 +43,7 @@ _ADMIN = _ANALYST | {
     Action.RELOAD_MODELS,
     Action.ERASE_EVIDENCE,
     Action.HOLD_EVIDENCE,
+    Action.MANAGE_WEBHOOKS,
 }
 
 PERMISSIONS: Mapping[Role, frozenset[Action]] = {

@@ -9,6 +9,7 @@ and never a record without the evidence that it claims to have.
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -95,6 +96,7 @@ def sweep(
     now: datetime,
     *,
     finished_too: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Sweep:
     """Erase what was kept for `retention`, and remove the bytes of every erasure that is not finished yet.
 
@@ -102,11 +104,13 @@ def sweep(
 
     Safe beside requests and other sweeps: of several that find the same evidence, one erases it.
     """
-    erased = 0 if retention is None else _erase_due(database, retention, now)
+    erased = 0 if retention is None else _erase_due(database, retention, now, stopping)
     with database.read() as session:
         unfinished = repository.unfinished(session, finished_too=finished_too)
     removed = failed = 0
     for sha256 in unfinished:
+        if stopping():
+            break
         try:
             removed += remove_bytes(database, store, sha256)
         except (OSError, AppError) as error:  # a store that is away; the rest may be removable
@@ -118,7 +122,7 @@ def sweep(
     return done
 
 
-def _erase_due(database: Database, retention: timedelta, now: datetime) -> int:
+def _erase_due(database: Database, retention: timedelta, now: datetime, stopping: Callable[[], bool]) -> int:
     erased = 0
     reason = f"kept for {retention.total_seconds() / 86_400:g} days, as EARWITNESS_EVIDENCE_RETENTION says"
     while True:
@@ -131,5 +135,5 @@ def _erase_due(database: Database, retention: timedelta, now: datetime) -> int:
                     erased += 1
             except AppError:  # a hold, a run or another sweep came first
                 continue
-        if len(found) < ERASED_A_STEP:
+        if len(found) < ERASED_A_STEP or stopping():
             return erased

@@ -10,12 +10,13 @@ from fastapi.concurrency import run_in_threadpool
 from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord, Status
 from app.analysis.schemas import MAX_OFFSET, AnalysisView
-from app.errors import RunFailedError
+from app.errors import RunFailedError, RunWaitError
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
 from app.quotas.models import Kind
 from app.runs import repository, service
+from app.runs.queue import Priority, PriorityName
 from app.runs.schemas import RunList
 from app.state import ServiceState, service_state
 
@@ -53,22 +54,29 @@ async def run(
             description="The model to use, of those that `GET /v1/models` lists; the active one where none is named.",
         ),
     ] = None,
+    priority: Annotated[
+        PriorityName | None,
+        Query(
+            description="Interactive runs are begun first, batch ones last. Without it a run that is waited for is "
+            "`interactive`, any other `async`."
+        ),
+    ] = None,
 ) -> Any:
     """Waits for the outcome unless `Prefer: respond-async` asks not to.
 
     A run that fails leaves the record FAILED with its code; the answer is a problem with the same code. One run of
     an analysis at a time: a second one is answered 409.
     """
-    state.queue.check_room()
     state.models.chosen(model_version)  # refused now rather than when its turn comes
-    run_id = await run_in_threadpool(_request, state, user, analysis_id, model_version)
-    ended = state.queue.submit(analysis_id, run_id)
-    if _wants_async(prefer):
+    wants_async = _wants_async(prefer)
+    urgency = priority or (PriorityName.ASYNC if wants_async else PriorityName.INTERACTIVE)
+    run_id = await run_in_threadpool(_request, state, user, analysis_id, model_version, urgency.priority)
+    if wants_async:
         response.status_code = 202
         response.headers["Location"] = f"/v1/analysis/{analysis_id}"
         response.headers["Preference-Applied"] = RESPOND_ASYNC
         return await run_in_threadpool(_record, state, analysis_id)
-    record = await asyncio.shield(asyncio.wrap_future(ended))  # a client that goes away does not end the run
+    record = await _ended(state, run_id, analysis_id)
     if record is None:
         record = await run_in_threadpool(_record, state, analysis_id)
     if record.status is Status.FAILED and record.run_id == run_id:
@@ -97,10 +105,28 @@ def list_runs(
     return {"items": items, "limit": limit, "offset": offset}
 
 
-def _request(state: ServiceState, user: User, analysis_id: uuid.UUID, model_version: str | None) -> uuid.UUID:
+def _request(
+    state: ServiceState, user: User, analysis_id: uuid.UUID, model_version: str | None, priority: Priority
+) -> uuid.UUID:
     with state.database.write() as session:
         state.quotas.charge(session, user.name, Kind.RUNS, 1)
-        return service.request_run(session, user, analysis_id, model_version)
+        run_id = service.request_run(session, user, analysis_id, model_version)
+        state.queue.enqueue(session, analysis_id, run_id, priority)
+    state.queue.submit(analysis_id, run_id, priority)
+    return run_id
+
+
+async def _ended(state: ServiceState, run_id: uuid.UUID, analysis_id: uuid.UUID) -> AnalysisRecord | None:
+    """The record, where the queue has it. Raises RunWaitError after the longest time that a request may wait."""
+    ended = asyncio.wrap_future(state.queue.outcome(run_id))
+    try:
+        async with asyncio.timeout(state.settings.run_wait.total_seconds()):
+            return await asyncio.shield(ended)  # a client that goes away does not end the run
+    except TimeoutError:
+        raise RunWaitError(
+            f"the run has not ended yet; it goes on: ask for /v1/analysis/{analysis_id}",
+            analysis_id=str(analysis_id),
+        ) from None
 
 
 def _record(state: ServiceState, analysis_id: uuid.UUID) -> AnalysisRecord:

@@ -11,12 +11,14 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
 
+from app import tracing
 from app.analysis import repository as records
 from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord, Status
@@ -32,11 +34,12 @@ from app.orm import utc_now
 from app.runs import repository, worker
 from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
+from app.runs.queue import Claim
 from app.runs.recording import ended_run, newest_columns
 from app.runs.workers import WorkerPool
 from earwitness.actions import ActionPolicy
 from earwitness.detector import DetectorOutput
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, WorkerCrashError
 
 RECORDING_ATTEMPTS = 6
 RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
@@ -56,7 +59,8 @@ def request_run(
     Raises AnalysisNotFoundError, EvidenceErasedError or RunUnderWayError.
     """
     run_id = uuid.uuid4()
-    if not records.claim_for_run(session, analysis_id, run_id, user.name, model_version):
+    trace = tracing.carrier().get("traceparent")
+    if not records.claim_for_run(session, analysis_id, run_id, user.name, model_version, trace=trace):
         record = analyses.require_evidence(session, analysis_id)
         raise RunUnderWayError(f"a run of this analysis is {record.status.lower()}: wait for its end")
     audit.append(
@@ -99,7 +103,9 @@ class Runner:
         policy: ActionPolicy,
         metrics: Metrics,
         run_timeout: timedelta,
+        max_attempts: int = 1,
     ) -> None:
+        """`max_attempts`: how often workers may die at one run before it is given up, where a queue hands it on."""
         self._database = database
         self._store = store
         self._workers = workers
@@ -107,36 +113,59 @@ class Runner:
         self._policy = policy
         self._metrics = metrics
         self._timeout_s = run_timeout.total_seconds()
+        self._max_attempts = max_attempts
 
-    def perform(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+    def perform(
+        self, analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim | None = None
+    ) -> AnalysisRecord | None:
         """Carry out one accepted run and record how it ended, whatever way that is.
 
-        The record as it stood then; None where the run is no longer the one that waits.
+        The record as it stood then; None where the run is no longer the one that waits, or was handed back.
+        With a `claim` a run that another worker began and did not end is begun again.
         """
-        record = self._begin(analysis_id, run_id)
+        record = self._begin(analysis_id, run_id, claim)
         if record is None:
             return None
+        parent = {"traceparent": record.run_trace} if record.run_trace else None
+        with tracing.span("run", parent=parent, analysis_id=str(analysis_id), run_id=str(run_id)):
+            return self._carry_out(record, run_id, claim)
+
+    def _carry_out(self, record: AnalysisRecord, run_id: uuid.UUID, claim: Claim | None) -> AnalysisRecord | None:
         started_at = utc_now()
         verified = False
         installation = None
         result: DetectorOutput | EarwitnessError | AppError = DetectorBugError(UNFORESEEN)
         try:
+            if claim is not None and claim.attempt > self._max_attempts:
+                raise WorkerCrashError(f"{self._max_attempts} workers died at this run, so it was given up")
             model = self._models.chosen(record.run_model_version)  # from here on this one, whatever is reloaded
             installation = Installation(model.description, self._policy)
-            self._store.verify(record.sha256)
+            with tracing.span("verify"):
+                self._store.verify(record.sha256)
             verified = True
-            result = self._examine(record, model)
+            with tracing.span("examine", model_version=model.description.model_version):
+                result = self._examine(record, model)
+                tracing.note({f"earwitness.timings_ms.{step}": ms for step, ms in result.timings_ms.items()})
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
-            ended, run = self._end(
-                record, result, started_at=started_at, verified=verified, installation=installation
+            run = ended_run(
+                record, result, started_at=started_at, evidence_verified=verified, installation=installation
             )
+            ended = None
+            with tracing.span("record"):
+                if claim is not None and isinstance(result, RunInterruptedError):
+                    self._hand_back(run, claim)
+                else:
+                    ended = self._end(run, claim)
+        if ended is None:
+            log.info("run_not_ended_here", analysis_id=str(record.id), run_id=str(run_id))
+            return None
         self._metrics.runs.labels(run.verdict if run.outcome is RunOutcome.DONE else run.failure_code).inc()
         self._metrics.run_seconds.observe(run.processing_ms / 1000)
         log.info(
             "run_ended",
-            analysis_id=str(analysis_id),
+            analysis_id=str(record.id),
             run_id=str(run_id),
             outcome=run.outcome,
             failure_code=run.failure_code,
@@ -153,8 +182,11 @@ class Runner:
                 worker.examine, model.order, path, metadata, cpu_s, timeout_s=self._timeout_s
             )
 
-    def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
+    def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim | None) -> AnalysisRecord | None:
         """The record, now RUNNING; None where this run is no longer the one that waits."""
+        if claim is not None:  # then it may be RUNNING by a worker that died, or by a commit whose answer was lost
+            take = partial(records.mark_running, analysis_id=analysis_id, run_id=run_id, even_if_running=True)
+            return self._patiently(take, self._database.write_soon)
         failed_before = False
 
         def begin(session: Session) -> AnalysisRecord | None:
@@ -168,29 +200,31 @@ class Runner:
 
         return self._patiently(begin, self._database.write_soon)
 
-    def _end(
-        self,
-        record: AnalysisRecord,
-        result: DetectorOutput | EarwitnessError | AppError,
-        *,
-        started_at: datetime,
-        verified: bool,
-        installation: Installation | None,
-    ) -> tuple[AnalysisRecord, DetectorRun]:
-        run = ended_run(
-            record, result, started_at=started_at, evidence_verified=verified, installation=installation
-        )
+    def _end(self, run: DetectorRun, claim: Claim | None) -> AnalysisRecord | None:
+        """Record it; None where another worker, which took this one for dead, has the run now or has ended it."""
 
-        def end(session: Session) -> tuple[AnalysisRecord, DetectorRun]:
+        def end(session: Session) -> AnalysisRecord | None:
             ended = _record_end(session, run)
             if ended is not None:
-                return ended, run
-            recorded = repository.get(session, run.id)  # by a commit whose answer was lost
-            if recorded is None:
+                if claim is not None:
+                    claim.announce(session)
+                return ended
+            if claim is not None:
+                return None
+            if repository.get(session, run.id) is None:  # else by a commit whose answer was lost
                 raise RuntimeError(f"the run {run.id} is not under way, and yet it never ended")
-            return analyses.require(session, run.analysis_id), recorded
+            return analyses.require(session, run.analysis_id)
 
         return self._patiently(end, self._database.write)
+
+    def _hand_back(self, run: DetectorRun, claim: Claim) -> None:
+        """Have the run begun anew by another worker, and record no end of it."""
+
+        def hand_back(session: Session) -> None:
+            if records.mark_waiting(session, run.analysis_id, run.id) is not None:
+                claim.hand_back(session)
+
+        self._patiently(hand_back, self._database.write)
 
     def _patiently(
         self, step: Callable[[Session], T], transaction: Callable[[], AbstractContextManager[Session]]

@@ -1,8 +1,8 @@
 """What happens inside a worker process. Untrusted media is decoded here and nowhere else in the service.
 
 `start` is the process's initializer; `examine` and `look` are its tasks. Everything is importable by name, and
-every argument and result pickles. A worker limits its own memory and processor time, and ends when the service
-does.
+every argument and result pickles. A worker shuts itself in (`app.runs.confinement`), limits its memory and processor
+time, and ends when the service does.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from app.detectors.source import LoadOrder
+from app.runs.confinement import confine
 from earwitness.detector import Detector, DetectorInput, DetectorOutput
 from earwitness.errors import EarwitnessError, ModelError, ModelMismatchError
 from earwitness.finding import MediaInfo
@@ -36,13 +37,16 @@ MODEL_UNUSABLE = (
 _loaded: OrderedDict[str, Detector] = OrderedDict()  # by fingerprint, the one used last at the end
 
 
-def start(model: LoadOrder | None, memory_bytes: int) -> None:
-    """Limit this process, watch over its parent and load the detector, where it needs one.
+def start(model: LoadOrder | None, memory_bytes: int, readable: tuple[Path, ...]) -> None:
+    """Shut this process in, watch over its parent and load the detector, where it needs one.
+
+    `readable`: the folders of evidence and models; no others can be read from here on, and none written.
 
     A model that can't be loaded ends no process: the tasks say so, and try again.
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would copy evidence to disk
+    confine(readable)
     threading.Thread(target=_end_with_service, daemon=True).start()
     if model is not None:
         with contextlib.suppress(ModelError):

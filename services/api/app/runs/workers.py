@@ -1,6 +1,6 @@
 """A pool of worker processes that can be killed and that may crash; pebble does the work.
 
-    pool = WorkerPool(model.order, workers=2, memory_bytes=4 << 30)
+    pool = WorkerPool(model.order, workers=2, memory_bytes=4 << 30, readable=(evidence_folder, model_folder))
     output = pool.call(worker.examine, model.order, path, metadata, cpu_s, timeout_s=900)
 
 Whatever goes wrong in a worker comes out of `call` as one of the errors that it names.
@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -18,7 +20,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from app.detectors.source import LoadOrder
 from app.errors import DetectorBugError, RunInterruptedError
-from app.runs import worker
+from app.runs import confinement, worker
 from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, WorkerCrashError
 
 T = TypeVar("T")
@@ -31,11 +33,16 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerPool:
-    def __init__(self, model: LoadOrder | None, *, workers: int, memory_bytes: int) -> None:
-        """Starts nothing; the processes start with the first call and load `model`, where one is given."""
-        self._model = model
+    def __init__(
+        self, model: LoadOrder | None, *, workers: int, memory_bytes: int, readable: tuple[Path, ...]
+    ) -> None:
+        """Starts nothing; the processes start with the first call and load `model`, where one is given.
+
+        Of files they can read those in `readable` and what Python needs (`app.runs.confinement`).
+        """
         self._workers = workers
-        self._memory_bytes = memory_bytes
+        _tell_what_is_missing()
+        self._initial = (model, memory_bytes, readable)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
         self._lock = threading.Lock()
@@ -74,7 +81,7 @@ class WorkerPool:
         return ProcessPool(
             max_workers=self._workers,
             initializer=worker.start,
-            initargs=(self._model, self._memory_bytes),
+            initargs=self._initial,
             context=self._context,
         )
 
@@ -108,3 +115,9 @@ class WorkerPool:
             return WorkerCrashError("the worker process died; the service goes on")
         log.error("detector_bug", exc_info=error)
         return DetectorBugError("the detector failed in a way that it should not; the log says how")
+
+
+@cache  # once a process, which may have several pools
+def _tell_what_is_missing() -> None:
+    if missing := confinement.missing():
+        log.warning("workers_not_wholly_confined", missing=missing)

@@ -1,0 +1,171 @@
+"""Taking jobs from the queue in PostgreSQL and carrying them out: what `earwitness worker` does, and the service too.
+
+    worker = JobWorker(database, runner.perform, workers.close, options)
+    worker.start()
+    ...
+    worker.close()          # what does not end within its grace goes back into the queue
+
+procrastinate fetches, locks, gives signs of life and takes note of ends, in a thread with an event loop of its own.
+What is added here: who is silent for too long is taken for dead and its jobs are entered again (`app.jobs.rescue`); a
+stopping worker goes on giving signs of life; and a database that restarts is waited for.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import procrastinate
+import psycopg
+import psycopg_pool
+import structlog
+from procrastinate import JobContext, RetryStrategy
+from procrastinate.exceptions import ConnectorException
+from procrastinate.worker import Worker
+
+from app.database import DATABASE_AWAY, Database
+from app.jobs import repository
+from app.jobs.entry import QUEUE, TASK, enter
+from app.jobs.rescue import rescue
+from app.runs.queue import Claim
+
+FETCH_POLL_S = 2.0  # a new job is notified; one that waited for its lock, or for its time, is found by this
+RESTART_PAUSE_S = 1.0
+RETRY_PAUSE_S = 5  # after a failure that was none of the run's own, such as a database that stayed away
+CONNECTIONS = 4  # fetch, sign of life, end, rescue; one more, outside the pool, listens
+LOOKUP_THREADS = 4  # the event loop's own, beside those that wait for runs: names of hosts are looked up there
+LOST = (ConnectorException, psycopg.Error, psycopg_pool.PoolTimeout, OSError, *DATABASE_AWAY)
+
+Perform = Callable[[uuid.UUID, uuid.UUID, Claim], object]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    concurrency: int
+    """Runs at the same time."""
+    heartbeat: timedelta
+    """How often a sign of life is given."""
+    lost_after: timedelta
+    """How long a worker may be silent before its runs are given to others."""
+    grace: timedelta
+
+
+class JobWorker:
+    def __init__(
+        self, database: Database, perform: Perform, interrupt: Callable[[], None], options: WorkerOptions
+    ) -> None:
+        """`perform` carries out one run; `interrupt` makes those under way end at once, to be handed back."""
+        self._database = database
+        self._perform = perform
+        self._interrupt = interrupt
+        self._options = options
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: Worker | None = None
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._grace_end_s: float | None = None  # on the monotonic clock
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def begin_grace(self) -> None:
+        """Take no more jobs; what is under way has the grace to end in."""
+        if self._grace_end_s is None:
+            self._grace_end_s = time.monotonic() + self._options.grace.total_seconds()
+        self._stopping.set()
+        worker = self._worker
+        if worker is not None:
+            worker.stop()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        self.begin_grace()
+        assert self._grace_end_s is not None
+        self._ended.wait(max(0.0, self._grace_end_s - time.monotonic()))
+        self._interrupt()
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            asyncio.run(self._work_on())
+        finally:
+            self._ended.set()
+
+    async def _work_on(self) -> None:
+        loop = asyncio.get_running_loop()
+        threads = ThreadPoolExecutor(self._options.concurrency + LOOKUP_THREADS, thread_name_prefix="run")
+        loop.set_default_executor(threads)
+        while not self._stopping.is_set():
+            try:
+                await self._work_until_lost()
+            except LOST as error:
+                log.warning("queue_away", error=str(error))
+            await asyncio.to_thread(self._stopping.wait, RESTART_PAUSE_S)
+
+    async def _work_until_lost(self) -> None:
+        connector = procrastinate.PsycopgConnector(
+            conninfo=self._database.libpq_url, min_size=1, max_size=CONNECTIONS, name="jobs"
+        )
+        app = procrastinate.App(connector=connector)
+        app.task(name=TASK, queue=QUEUE, pass_context=True, retry=RetryStrategy(wait=RETRY_PAUSE_S))(self._run)
+        async with app.open_async():
+            worker = Worker(
+                app,
+                queues=[QUEUE],
+                concurrency=self._options.concurrency,
+                fetch_job_polling_interval=FETCH_POLL_S,
+                delete_jobs="successful",  # the record and its run say what was; what failed stays to be looked at
+                install_signal_handlers=False,
+                update_heartbeat_interval=self._options.heartbeat.total_seconds(),
+                stalled_worker_timeout=self._options.lost_after.total_seconds(),
+            )
+            self._worker = worker
+            beside = asyncio.create_task(self._beside(app, connector, worker))
+            try:
+                if self._stopping.is_set():  # set before the worker could be told
+                    return
+                await worker.run()  # type: ignore[no-untyped-call]
+            finally:
+                self._worker = None
+                beside.cancel()
+                with contextlib.suppress(asyncio.CancelledError, *LOST):
+                    await beside
+
+    async def _beside(
+        self, app: procrastinate.App, connector: procrastinate.PsycopgConnector, worker: Worker
+    ) -> None:
+        """While the worker works: enter again what others died at; while it stops: go on giving signs of life."""
+        while True:
+            try:
+                if self._stopping.is_set():
+                    if worker.worker_id is not None:
+                        await app.job_manager.update_heartbeat(worker.worker_id)
+                else:
+                    await rescue(
+                        self._database, connector, app.job_manager, self._options.lost_after.total_seconds()
+                    )
+            except LOST as error:
+                log.warning("queue_away", error=str(error))
+            await asyncio.sleep(self._options.heartbeat.total_seconds())
+
+    def _run(self, context: JobContext, analysis_id: str, run_id: str) -> None:
+        job = context.job
+        of_run = (uuid.UUID(analysis_id), uuid.UUID(run_id))
+        claim = Claim(
+            attempt=job.attempts + 1,
+            hand_back=partial(enter, analysis_id=of_run[0], run_id=of_run[1], priority=job.priority),
+            announce=partial(repository.announce, run_id=of_run[1]),
+        )
+        try:
+            self._perform(*of_run, claim)
+        except BaseException as error:
+            log.error("run_not_recorded", analysis_id=analysis_id, run_id=run_id, exc_info=error)
+            raise

@@ -1,0 +1,1 @@
+"""Telling others that a run has ended: signed by the Standard Webhooks scheme, retried, never to a private address."""

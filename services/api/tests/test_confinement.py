@@ -1,0 +1,123 @@
+"""Untrusted media: what a worker process can't do, whatever its decoder was made to try."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import DetectorBugError
+from app.runs import confinement
+from app.runs.workers import WorkerPool
+
+PATIENCE_S = 60
+EARLIER_KERNEL = """
+import errno, os, socket, sys
+import pyseccomp
+from app.runs import confinement
+
+older = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+older.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "landlock_create_ruleset")
+older.load()
+print(*confinement.missing(), sep="|")
+confinement.confine([])
+print(len(open("/etc/passwd").read(1)))
+try:
+    socket.socket()
+except PermissionError:
+    print("no socket")
+"""
+
+pytestmark = pytest.mark.skipif(bool(confinement.missing()), reason=f"this machine lacks {confinement.missing()}")
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the worker is given, with one file; beside it another folder that it is not given."""
+    folder = tmp_path_factory.mktemp("confined") / "evidence"
+    folder.mkdir()
+    (folder / "blob").write_bytes(b"evidence")
+    (folder.parent / "records.db").write_bytes(b"records")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool(given: Path) -> Iterator[WorkerPool]:
+    pool = WorkerPool(None, workers=1, memory_bytes=2 << 30, readable=(given,))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+Attempt = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        pytest.param(lambda _folder, _port: (Path.read_bytes, (Path("/etc/passwd"),)), id="read a foreign file"),
+        pytest.param(lambda folder, _port: (Path.read_bytes, (folder.parent / "records.db",)), id="read the database"),
+        pytest.param(lambda folder, _port: (os.listdir, (folder.parent,)), id="list a foreign folder"),
+        pytest.param(lambda folder, _port: (Path.write_bytes, (folder / "new", b"x")), id="make a file"),
+        pytest.param(lambda folder, _port: (Path.write_bytes, (folder / "blob", b"x")), id="change its input"),
+        pytest.param(lambda folder, _port: (Path.unlink, (folder / "blob",)), id="remove its input"),
+        pytest.param(lambda _folder, port: (socket.create_connection, (("127.0.0.1", port),)), id="connect"),
+        pytest.param(lambda _folder, _port: (socket.socket, (socket.AF_INET, socket.SOCK_DGRAM)), id="send datagrams"),
+        pytest.param(lambda _folder, _port: (subprocess.run, (["/bin/true"],)), id="start a program"),
+        pytest.param(lambda _folder, _port: (os.fork, ()), id="become two"),
+        pytest.param(lambda _folder, _port: (os.kill, (os.getpid(), 0)), id="signal the service"),
+    ],
+)  # fmt: skip
+def test_a_worker_can_not(
+    attempt: Callable[[Path, int], Attempt], pool: WorkerPool, given: Path, listener: socket.socket
+) -> None:
+    task, arguments = attempt(given, listener.getsockname()[1])
+    with pytest.raises(DetectorBugError) as failure:
+        pool.call(task, *arguments, timeout_s=PATIENCE_S)
+    assert isinstance(failure.value.__cause__, PermissionError)
+    assert (given / "blob").read_bytes() == b"evidence"
+
+
+def test_a_worker_reads_what_it_is_given_and_has_its_limits(pool: WorkerPool, given: Path) -> None:
+    import resource
+
+    assert pool.call(Path.read_bytes, given / "blob", timeout_s=PATIENCE_S) == b"evidence"
+    for limit, expected in (
+        (resource.RLIMIT_NOFILE, confinement.MAX_OPEN_FILES),
+        (resource.RLIMIT_FSIZE, confinement.MAX_WRITTEN_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, 2 << 30),
+    ):
+        assert pool.call(resource.getrlimit, limit, timeout_s=PATIENCE_S) == (expected, expected)
+
+
+def test_a_model_that_is_a_link_to_elsewhere_can_be_read(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "models", tmp_path / "shelf"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "graph").write_bytes(b"weights")
+    (elsewhere / "secret").write_bytes(b"nothing for workers")
+    (folder / "latest").symlink_to(elsewhere / "graph")
+    pool = WorkerPool(None, workers=1, memory_bytes=2 << 30, readable=(folder,))
+    try:
+        assert pool.call(Path.read_bytes, folder / "latest", timeout_s=PATIENCE_S) == b"weights"
+        with pytest.raises(DetectorBugError):
+            pool.call(Path.read_bytes, elsewhere / "secret", timeout_s=PATIENCE_S)
+    finally:
+        pool.close()
+
+
+def test_an_older_kernel_is_told_of_and_gives_what_it_has() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLIER_KERNEL], capture_output=True, text=True, check=True)
+    told, read, network = done.stdout.splitlines()
+    assert told.startswith("Landlock (Linux 5.13") and told.endswith("workers can read every file")
+    assert (read, network) == ("1", "no socket")

@@ -1,0 +1,267 @@
+"""Beyond one machine: runs through a queue in PostgreSQL, each recorded once, whatever becomes of the workers."""
+
+import os
+import subprocess
+import sys
+import threading
+import tomllib
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text, update
+
+from app.analysis import repository as records
+from app.analysis.models import AnalysisRecord, Status
+from app.audit.models import EventType
+from app.crew import Crew
+from app.database import Database
+from app.detectors.registry import ModelRegistry
+from app.detectors.source import DummySource
+from app.errors import QueueFullError
+from app.identity.user import Role, User
+from app.jobs import repository as jobs
+from app.jobs.queue import PostgresQueue
+from app.jobs.worker import JobWorker, WorkerOptions
+from app.metrics import Metrics
+from app.runs import service as runs
+from app.runs.queue import Claim, LocalQueue, Priority
+from earwitness.dummy import DummyDetector
+
+TESTER = User("tester", Role.ADMIN)
+DECLARED = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["entry-points"]
+ENTRY_POINT = "import sys; from {} import {} as command; sys.exit(command([]))".format(
+    *DECLARED["earwitness.commands"]["worker"].split(":")
+)
+OPTIONS = WorkerOptions(
+    concurrency=1,
+    heartbeat=timedelta(seconds=0.2),
+    lost_after=timedelta(seconds=1),
+    grace=timedelta(seconds=1),
+)
+
+MakeClient = Callable[..., TestClient]
+Upload = Callable[..., str]
+WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def database(make_url: Any) -> Iterator[Database]:
+    database = Database(make_url("postgresql"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def queue(database: Database) -> Iterator[PostgresQueue]:
+    queue = PostgresQueue(database, max_waiting=100, lost_after_s=30.0, worker=None)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def new_id(database: Database, new_record: Any) -> Callable[[], uuid.UUID]:
+    def make() -> uuid.UUID:
+        record: AnalysisRecord = new_record()
+        with database.write() as session:
+            records.add(session, record)
+        return record.id
+
+    return make
+
+
+def request(database: Database, queue: PostgresQueue, analysis_id: uuid.UUID, priority: Priority) -> uuid.UUID:
+    with database.write() as session:
+        run_id = runs.request_run(session, TESTER, analysis_id)
+        queue.enqueue(session, analysis_id, run_id, priority)
+    return run_id
+
+
+def test_a_run_and_its_job_are_committed_together_or_not_at_all(
+    database: Database, queue: PostgresQueue, new_id: Any
+) -> None:
+    analysis_id = new_id()
+    with pytest.raises(RuntimeError), database.write() as session:
+        queue.enqueue(session, analysis_id, runs.request_run(session, TESTER, analysis_id), Priority.ASYNC)
+        raise RuntimeError
+    with database.read() as session:
+        assert (jobs.depth(session), records.get(session, analysis_id).status) == (0, Status.UPLOADED)  # type: ignore[union-attr]
+    request(database, queue, analysis_id, Priority.ASYNC)
+    assert queue.depth() == 1
+
+
+def test_the_more_urgent_run_is_begun_first_by_workers(
+    database: Database, queue: PostgresQueue, new_id: Any, wait_until: WaitUntil
+) -> None:
+    begun: list[uuid.UUID] = []
+    wanted = [request(database, queue, new_id(), priority) for priority in (Priority.BATCH, Priority.ASYNC)]
+    wanted.append(request(database, queue, new_id(), Priority.INTERACTIVE))
+    worker = JobWorker(database, lambda _analysis_id, run_id, _claim: begun.append(run_id), lambda: None, OPTIONS)
+    worker.start()
+    wait_until(lambda: len(begun) == 3)
+    worker.close()
+    assert begun == wanted[::-1]
+
+
+def test_the_more_urgent_run_is_begun_first_in_one_process() -> None:
+    begun: list[uuid.UUID] = []
+    go = threading.Event()
+
+    def perform(_analysis_id: uuid.UUID, run_id: uuid.UUID) -> None:
+        go.wait(60)
+        begun.append(run_id)
+
+    queue = LocalQueue(perform, lambda: None, workers=1, max_waiting=9, grace=timedelta(0))
+    ids = [uuid.uuid4() for _ in range(5)]
+    order = (Priority.BATCH, Priority.BATCH, Priority.ASYNC, Priority.INTERACTIVE, Priority.INTERACTIVE)
+    queue.submit(uuid.uuid4(), ids[0], order[0])
+    while queue.depth() and queue._waiting:  # until the thread has it
+        pass
+    for run_id, priority in list(zip(ids, order, strict=True))[1:]:
+        queue.submit(uuid.uuid4(), run_id, priority)
+    outcomes = [queue.outcome(run_id) for run_id in ids]
+    go.set()
+    for outcome in outcomes:
+        outcome.result(60)
+    queue.close()
+    assert begun == [ids[0], ids[3], ids[4], ids[2], ids[1]]
+
+
+def test_the_limit_of_waiting_runs_holds_over_all_hosts(database: Database, new_id: Any) -> None:
+    hosts = [PostgresQueue(database, max_waiting=5, lost_after_s=30.0, worker=None) for _ in range(2)]
+    ids = [new_id() for _ in range(20)]
+
+    def ask(number: int) -> None:
+        with suppress(QueueFullError):
+            request(database, hosts[number % 2], ids[number], Priority.ASYNC)
+
+    with ThreadPoolExecutor(10) as threads:
+        list(threads.map(ask, range(20)))
+    assert hosts[0].depth() == 5
+    with database.read() as session:
+        queued = records.RecordFilter(status=Status.QUEUED)
+        assert records.page(session, queued, limit=20, offset=0)[1] == 5
+    for host in hosts:
+        host.close()
+
+
+def test_who_waits_hears_of_the_end_wherever_it_came_from(
+    database: Database, queue: PostgresQueue, new_id: Any, new_run: Any
+) -> None:
+    run_id = request(database, queue, new_id(), Priority.INTERACTIVE)
+    early = queue.outcome(run_id)
+    with database.write() as session:
+        record = records.page(session, records.RecordFilter(), limit=1, offset=0)[0][0]
+        session.add(new_run(record, id=run_id))
+        jobs.announce(session, run_id)
+    assert early.result(30) is None
+    assert queue.outcome(run_id).result(30) is None  # its notification is gone: looked up
+
+
+@pytest.fixture
+def service(make_client: MakeClient) -> TestClient:
+    """A service without workers of its own."""
+    return make_client(kind="postgresql", workers=0, run_wait=timedelta(seconds=0.2))
+
+
+@pytest.fixture
+def crew(service: TestClient) -> Iterator[Crew]:
+    """What a worker elsewhere has, on the service's database and evidence; nobody gives it work."""
+    state = service.app.state.service  # type: ignore[attr-defined]
+    crew = Crew(
+        state.settings.model_copy(update={"workers": 2}),
+        state.database,
+        store=state.store,
+        models=ModelRegistry(DummySource(DummyDetector(delay_s=0.5))),
+        policy=state.action_policy,
+        metrics=Metrics(),
+    )
+    yield crew
+    assert crew.pool is not None
+    crew.pool.close()
+
+
+def asked(service: TestClient, upload: Upload) -> tuple[uuid.UUID, uuid.UUID]:
+    """A run that waits: ids of its analysis and its own."""
+    analysis_id = upload(service)
+    record = service.post(f"/v1/analysis/{analysis_id}/run", headers={"Prefer": "respond-async"}).json()
+    assert record["status"] == "QUEUED"
+    return uuid.UUID(analysis_id), uuid.UUID(record["run_id"])
+
+
+def claim(attempt: int = 1) -> Claim:
+    return Claim(attempt, hand_back=lambda _: None, announce=lambda _: None)
+
+
+def test_without_a_worker_runs_are_accepted_and_readiness_says_why_they_wait(
+    service: TestClient, upload: Upload
+) -> None:
+    analysis_id = upload(service)
+    answer = service.post(f"/v1/analysis/{analysis_id}/run")
+    assert (answer.status_code, answer.json()["code"]) == (504, "run_wait")
+    assert service.get(f"/v1/analysis/{analysis_id}").json()["status"] == "QUEUED"
+    assert service.post(f"/v1/analysis/{analysis_id}/run").json()["code"] == "run_under_way"
+    ready = service.get("/ready")
+    assert (ready.status_code, ready.json()["checks"]["queue"]) == (503, "no worker is alive")
+
+
+def test_a_worker_taken_for_dead_that_lives_on_does_not_record_a_second_outcome(
+    service: TestClient, crew: Crew, upload: Upload
+) -> None:
+    analysis_id, run_id = asked(service, upload)
+    with ThreadPoolExecutor(2) as threads:
+        ends = [threads.submit(crew.runner.perform, analysis_id, run_id, claim(n)) for n in (1, 2)]
+    assert [end.result() is None for end in ends].count(True) == 1
+    assert len(service.get(f"/v1/analysis/{analysis_id}/runs").json()["items"]) == 1
+    events = service.get(f"/v1/analysis/{analysis_id}/events").json()["items"]
+    assert [event["event_type"] for event in events].count(EventType.RUN_DONE) == 1
+
+
+def test_a_run_at_which_several_workers_died_is_given_up(service: TestClient, crew: Crew, upload: Upload) -> None:
+    analysis_id, run_id = asked(service, upload)
+    crew.runner.perform(analysis_id, run_id, claim(crew.settings.run_attempts + 1))
+    record = service.get(f"/v1/analysis/{analysis_id}").json()
+    assert (record["status"], record["failure_code"]) == ("FAILED", "worker_crash")
+    assert "3 workers died" in record["failure_message"]
+
+
+@pytest.mark.parametrize("left", [Status.QUEUED, Status.RUNNING])
+def test_a_run_that_no_job_stands_for_is_done(
+    service: TestClient, crew: Crew, upload: Upload, wait_until: WaitUntil, left: Status
+) -> None:
+    analysis_id, _ = asked(service, upload)
+    with crew.database.write() as session:
+        session.execute(text("DELETE FROM procrastinate_jobs"))
+        session.execute(update(AnalysisRecord).values(status=left))
+    worker = crew.job_worker()
+    worker.start()
+    wait_until(lambda: service.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE")
+    worker.close()
+
+
+def test_a_stopped_worker_hands_back_what_exceeds_its_grace(
+    make_client: MakeClient, make_url: Any, upload: Upload, wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    same: dict[str, Any] = {"database_url": make_url("postgresql"), "evidence_dir": tmp_path / "store"}
+    client = make_client(shutdown_grace=timedelta(seconds=0.2), run_attempts=1, **same)
+    analysis_id = upload(client, "hang-1.wav")
+    client.post(f"/v1/analysis/{analysis_id}/run", headers={"Prefer": "respond-async"})
+    wait_until(lambda: client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "RUNNING")
+    client.__exit__(None, None, None)
+    again = make_client(detector=DummySource(), run_attempts=1, **same)
+    wait_until(lambda: again.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE")
+
+
+@pytest.mark.parametrize("as_module", [False, True])
+def test_the_worker_command_says_what_it_needs(as_module: bool, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app", "worker"] if as_module else [sys.executable, "-c", ENTRY_POINT]
+    environment = {**os.environ, "EARWITNESS_DATABASE_URL": f"sqlite:///{tmp_path}/x.db"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "\nearwitness: workers take their runs from PostgreSQL" in f"\n{done.stderr}"

@@ -1,0 +1,199 @@
+"""Operations: what docs and deploy files name exists in the code. No container engine runs here: they are read only."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.commands import COMMANDS
+from app.health.probe import lives
+from app.metrics import Metrics
+from app.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "deploy"
+CONTAINERFILE = (DEPLOY / "Containerfile").read_text().replace("\\\n", " ")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
+SETTINGS = {f"EARWITNESS_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return parsed
+
+
+def instructions(word: str) -> list[str]:
+    return [line.removeprefix(word).strip() for line in CONTAINERFILE.splitlines() if line.startswith(word + " ")]
+
+
+def image_environment() -> dict[str, str]:
+    return dict(pair.split("=", 1) for line in instructions("ENV") for pair in shlex.split(line))
+
+
+def test_every_setting_is_in_the_table_and_the_table_names_no_other() -> None:
+    table = API[API.index("\n## Settings") :]
+    named = {
+        f"EARWITNESS_{name}"
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`([A-Z_0-9]+)`", row)
+    }
+    assert named == SETTINGS
+
+
+@pytest.mark.parametrize("name", ["docs/operations.md", "deploy/Containerfile", "deploy/compose.yaml"])
+def test_only_settings_that_exist_are_named(name: str) -> None:
+    text = (ROOT / name).read_text()
+    found = set(re.findall(r"EARWITNESS_[A-Z_]+", text))
+    if name.endswith(".md"):  # there the prefix is left out
+        found |= {f"EARWITNESS_{word}" for word in re.findall(r"`([A-Z][A-Z_]{3,}[A-Z])(?:=[^`]*)?`", text)}
+    assert {word for word in found if word not in SETTINGS} <= {"EARWITNESS_"}
+
+
+def test_commands_in_the_docs_are_those_of_the_service() -> None:
+    table = OPERATIONS[OPERATIONS.index("| command |") :].split("\n\n")[0]
+    named = set(re.findall(r"`python -m app (\w+)`", table))
+    assert named == set(COMMANDS)
+    assert set(re.findall(r"python -m app (\w+)", OPERATIONS)) <= set(COMMANDS)
+
+
+def test_the_image_copies_what_exists_and_nothing_else() -> None:
+    for line in instructions("COPY"):
+        words = [word for word in line.split() if not word.startswith("--")]
+        if "--from=build" not in line:
+            for source in words[:-1]:
+                assert (ROOT / source).exists(), source
+
+
+def test_the_image_is_built_in_two_stages_and_runs_as_nobody_in_particular() -> None:
+    bases = instructions("FROM")
+    assert len(bases) == 2 and bases[0].startswith(bases[1])
+    user = instructions("USER")
+    assert user == ["10001:10001"]
+    assert CONTAINERFILE.rindex("USER ") > CONTAINERFILE.rindex("COPY ")
+    assert all(":latest" not in base and ":" in base for base in bases)
+
+
+def test_no_shell_is_used_in_the_image() -> None:
+    health = next(line for line in CONTAINERFILE.splitlines() if line.startswith("HEALTHCHECK"))
+    for line in [
+        *instructions("RUN"),
+        *instructions("ENTRYPOINT"),
+        *instructions("CMD"),
+        health.split(" CMD ")[1],
+    ]:
+        assert isinstance(json.loads(line), list), line
+
+
+def test_health_check_entry_point_and_port_fit_together() -> None:
+    environment = image_environment()
+    assert {name for name in environment if name.startswith("EARWITNESS_")} <= SETTINGS
+    settings = {
+        name.removeprefix("EARWITNESS_").lower(): value
+        for name, value in environment.items()
+        if name.startswith("EARWITNESS_")
+    }
+    made = Settings.model_validate(settings)
+    assert instructions("EXPOSE") == [str(made.port)]
+    assert (made.host, made.mode.value) == ("0.0.0.0", "production")
+    assert json.loads(instructions("ENTRYPOINT")[0]) == ["python", "-m", "app"]
+    (command,) = json.loads(instructions("CMD")[0])
+    assert command in COMMANDS
+    health = next(line for line in CONTAINERFILE.splitlines() if line.startswith("HEALTHCHECK"))
+    assert json.loads(health.split(" CMD ")[1]) == ["python", "-m", "app.health.probe"]
+    for folder in (made.evidence_dir, Path(made.database_url.removeprefix("sqlite:///"))):
+        assert folder.is_relative_to(instructions("VOLUME")[0])
+
+
+def test_what_the_health_check_says_is_true(service_process: Any) -> None:
+    service = service_process.start()
+    port = int(service.url.rpartition(":")[2])
+    assert lives(Settings(host="0.0.0.0", port=port))
+    probe = [sys.executable, "-m", "app.health.probe"]
+    environment = {**os.environ, "EARWITNESS_PORT": str(port)}
+    assert subprocess.run(probe, env=environment, check=False, timeout=60).returncode == 0
+    service.stop()
+    assert subprocess.run(probe, env=environment, check=False, timeout=60).returncode == 1
+
+
+def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: it for name, it in compose["services"].items() if it["image"] == "earwitness"}
+
+
+def test_compose_has_a_database_a_service_and_two_workers(compose: dict[str, Any]) -> None:
+    commands = sorted(it["command"][0] for it in ours(compose).values())
+    assert commands == ["serve", "worker", "worker"]
+    assert set(commands) <= set(COMMANDS)
+    assert "postgres" in compose["services"]
+
+
+def test_compose_sets_what_exists_and_can_be_set(compose: dict[str, Any]) -> None:
+    for name, service in ours(compose).items():
+        assert set(service["environment"]) <= SETTINGS, name
+        values = {key.removeprefix("EARWITNESS_").lower(): value for key, value in service["environment"].items()}
+        Settings(**{"database_url": "postgresql://earwitness:x@postgres/earwitness", **values})
+
+
+def test_compose_gives_no_more_rights_than_needed(compose: dict[str, Any]) -> None:
+    for name, service in ours(compose).items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert not service.get("privileged") and "user" not in service, name
+    published = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert published == [f"127.0.0.1:8000:{instructions('EXPOSE')[0]}"]  # there is no sign-in yet
+
+
+def test_compose_is_complete_in_itself(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= set(services), name
+        assert set(service.get("secrets", [])) <= set(compose["secrets"]), name
+        for volume in service.get("volumes", []):
+            assert volume.split(":")[0] in compose["volumes"], name
+        for needed, condition in service.get("depends_on", {}).items():
+            if condition["condition"] == "service_healthy" and services[needed]["image"] != "earwitness":
+                assert "test" in services[needed]["healthcheck"]
+    assert {f"EARWITNESS_{s.removeprefix('earwitness_').upper()}" for s in compose["secrets"]} & SETTINGS
+    assert (DEPLOY / compose["services"]["api"]["build"]["context"]).resolve() == ROOT
+    grace_s = float(services["api"]["environment"]["EARWITNESS_SHUTDOWN_GRACE"])
+    assert grace_s < float(services["api"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_a_secret_is_a_file_named_after_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "earwitness_database_url").write_text("postgresql://u:secret@h/d\n")
+    assert Settings(_secrets_dir=tmp_path).database_url == "postgresql://u:secret@h/d"
+
+
+def test_alerts_and_docs_name_metrics_that_exist() -> None:
+    families = {family.name: family for family in Metrics().registry.collect()}
+    exported = {sample for name, family in families.items() for sample in _samples(name, family.type)}
+    rules = (DEPLOY / "prometheus-rules.yaml").read_text()
+    groups = yaml.safe_load(rules)["groups"]
+    assert all(rule["alert"] and rule["expr"] and rule["annotations"]["summary"] for rule in groups[0]["rules"])
+    for text in (rules, OPERATIONS):
+        assert set(re.findall(r"earwitness_[a-z_]+", text)) - {"earwitness_database_url"} <= exported
+    described = OPERATIONS[OPERATIONS.index("| metric |") :].split("\n\n")[0]
+    assert all(name in described for name in families if name.startswith("earwitness_"))
+
+
+def _samples(name: str, kind: str) -> list[str]:
+    endings = {"counter": ["_total"], "histogram": ["", "_bucket", "_sum", "_count"]}.get(kind, [""])
+    return [name + ending for ending in endings]
+
+
+def test_labels_in_alerts_are_codes_and_routes_that_exist() -> None:
+    rules = (DEPLOY / "prometheus-rules.yaml").read_text()
+    for outcomes in re.findall(r'outcome=~"([^"]+)"', rules):
+        for code in outcomes.split("|"):
+            assert f"`{code.removesuffix('.*')}`" in API, code
+    for route in re.findall(r'route="([^"]+)"', rules):
+        assert f" {route}`" in API
