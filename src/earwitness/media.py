@@ -42,7 +42,8 @@ CONTAINERS = (
 """FFmpeg's names of what may be opened. Every one keeps its sound in the file itself."""
 
 READ_BUFFER_BYTES = 1 << 16
-BLOCK_S = 1.0  # decoded sound is resampled in pieces of this: codec frames of 20 ms would cost ten times the calls
+BLOCK_S = 1.0  # decoded sound is converted in pieces of this: codec frames of 20 ms would cost fifty times the calls
+GATHERED_VALUES = 1 << 18  # 1 to 2 MB: of many channels at a high rate a piece is shorter
 FLOAT_SAMPLE_LIMIT = 65_536.0
 """Float files may exceed full scale: some hold 16-bit numbers as floats, and those pass. More is no sound."""
 
@@ -119,12 +120,12 @@ class MediaStream:
 
     def _resampled(self, stream: AudioStream) -> Iterator[Samples]:
         resampler: _Resampler | None = None
-        for frame in self._frames(stream):
-            if resampler is None or resampler.rate_hz != frame.sample_rate:  # a stream may change on the way
+        for data, rate_hz in _gathered(self._frames(stream)):
+            if resampler is None or resampler.rate_hz != rate_hz:
                 if resampler is not None:
                     yield from resampler.finish()
-                resampler = _Resampler(frame.sample_rate)
-            yield from resampler.push(self._mono(frame))
+                resampler = _Resampler(rate_hz)
+            yield from resampler.push(self._mono(data))
         if resampler is not None:
             yield from resampler.finish()
 
@@ -148,16 +149,14 @@ class MediaStream:
                     _check_format(frame.sample_rate, frame.layout.nb_channels, self._limits)
                     yield frame
 
-    def _mono(self, frame: av.AudioFrame) -> Samples:
-        data = frame.to_ndarray()
-        if not frame.format.is_planar:
-            data = data.reshape(-1, frame.layout.nb_channels).T
+    def _mono(self, data: NDArray[np.generic]) -> Samples:
+        """`data` has the shape (channels, samples)."""
         sound = _to_float(data)
-        bad = ~(np.abs(sound) <= FLOAT_SAMPLE_LIMIT)  # written so that NaN is bad too
-        if bad.any():
+        if not np.abs(sound).max() <= FLOAT_SAMPLE_LIMIT:  # written so that NaN is bad too
+            bad = ~(np.abs(sound) <= FLOAT_SAMPLE_LIMIT)
             self._bad_samples += int(bad.sum())
             sound = np.where(bad, np.float32(0.0), sound)
-        mono: Samples = sound.mean(axis=0, dtype=np.float32)
+        mono: Samples = sound[0] if len(sound) == 1 else sound.mean(axis=0, dtype=np.float32)
         return mono
 
 
@@ -271,12 +270,37 @@ def _check_format(rate_hz: int | None, channels: int | None, limits: MediaLimits
         )
 
 
+def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.generic], int]]:
+    """Frames joined to pieces of about `BLOCK_S`, shape (channels, samples), with their sample rate.
+
+    A stream may change its format on the way; a piece never does.
+    """
+    held: list[NDArray[np.generic]] = []
+    held_samples = 0
+    rate_hz = 0
+    for frame in frames:
+        data = frame.to_ndarray()
+        if not frame.format.is_planar:
+            data = data.reshape(-1, frame.layout.nb_channels).T
+        if held and (frame.sample_rate, data.dtype, len(data)) != (rate_hz, held[0].dtype, len(held[0])):
+            yield np.concatenate(held, axis=1), rate_hz
+            held, held_samples = [], 0
+        rate_hz = frame.sample_rate
+        held.append(data)
+        held_samples += data.shape[1]
+        if held_samples >= BLOCK_S * rate_hz or held_samples * len(data) >= GATHERED_VALUES:
+            yield np.concatenate(held, axis=1), rate_hz
+            held, held_samples = [], 0
+    if held:
+        yield np.concatenate(held, axis=1), rate_hz
+
+
 def _to_float(data: NDArray[np.generic]) -> Samples:
     """Samples of any FFmpeg format, shape (channels, samples), as float32 with full scale at 1."""
     if data.dtype == np.uint8:
         return (data.astype(np.float32) - 128.0) / 128.0
     if np.issubdtype(data.dtype, np.signedinteger):
-        return (data.astype(np.float64) / float(2 ** (8 * data.dtype.itemsize - 1))).astype(np.float32)
+        return data.astype(np.float32) * np.float32(2.0 ** (1 - 8 * data.dtype.itemsize))  # exact: a power of two
     with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite; replaced later
         return data.astype(np.float32)
 
