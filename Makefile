@@ -70,6 +70,7 @@ soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed upl
 
 bench: $(VENV)/.dev ## print speed and memory, each beside something measured in the same run
 	$(BIN)/python benchmarks/bench_library.py
+	$(BIN)/python benchmarks/bench_path.py
 	$(BIN)/python benchmarks/bench_report.py
 	$(BIN)/python benchmarks/bench_augment.py
 	$(BIN)/python benchmarks/bench_bulk.py

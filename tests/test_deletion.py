@@ -56,7 +56,13 @@ def test_it_agrees_with_an_examination_of_the_cut_recording(
     sound = partly(1.0, 2.6, duration_s)
     output = examine(write_audio(tmp_path / "a.wav", sound), toy_scorer)
     (found,) = deletions(
-        [sound], [stretch(1.0, 2.6)], output.windows, scorer=toy_scorer, prior=0.5, speech_share=lambda a, b: 1.0
+        [sound],
+        [stretch(1.0, 2.6)],
+        output.windows,
+        scorer=toy_scorer,
+        plan=toy_scorer.spec.window,
+        prior=0.5,
+        speech_share=lambda a, b: 1.0,
     )
     cut = without(sound, 16_000, 41_600)
     expected = examine(write_audio(tmp_path / "b.wav", cut), toy_scorer)
@@ -75,7 +81,13 @@ def test_a_window_that_the_stretch_does_not_touch_keeps_its_score(toy_scorer: Sc
     sound = speechlike(8.0)
     windows = windows_of(toy_scorer, sound, 0.0, 0.0, 1.0)
     (found,) = deletions(
-        [sound], [stretch(0.0, 1.0)], windows, scorer=toy_scorer, prior=0.5, speech_share=lambda a, b: 0.0
+        [sound],
+        [stretch(0.0, 1.0)],
+        windows,
+        scorer=toy_scorer,
+        plan=toy_scorer.spec.window,
+        prior=0.5,
+        speech_share=lambda a, b: 0.0,
     )
     assert found.score_without == found.score_with == 1.0
 
@@ -84,7 +96,7 @@ def test_where_nothing_is_left_nothing_is_claimed(toy_scorer: Scorer) -> None:
     sound = speechlike(4.0)
     (found,) = deletions(
         [sound], [stretch(0.0, 3.8)], windows_of(toy_scorer, sound, 1.0),
-        scorer=toy_scorer, prior=0.5, speech_share=lambda a, b: 1.0,
+        scorer=toy_scorer, plan=toy_scorer.spec.window, prior=0.5, speech_share=lambda a, b: 1.0,
     )  # fmt: skip
     assert (found.llr_without, found.p_fake_without, found.score_without) == (None, None, None)
 
@@ -101,12 +113,32 @@ def test_a_window_counts_by_the_speech_that_is_left_in_it(toy_scorer: Scorer) ->
     def left(start_s: float, end_s: float) -> float:
         return shares[start_s, end_s]
 
-    (both,) = deletions([sound], [stretch(1.0, 3.0)], windows, scorer=toy_scorer, prior=0.5, speech_share=left)
+    (both,) = deletions(
+        [sound],
+        [stretch(1.0, 3.0)],
+        windows,
+        scorer=toy_scorer,
+        plan=toy_scorer.spec.window,
+        prior=0.5,
+        speech_share=left,
+    )
     (first,) = deletions(
-        [sound], [stretch(1.0, 3.0)], windows[:1], scorer=toy_scorer, prior=0.5, speech_share=left
+        [sound],
+        [stretch(1.0, 3.0)],
+        windows[:1],
+        scorer=toy_scorer,
+        plan=toy_scorer.spec.window,
+        prior=0.5,
+        speech_share=left,
     )
     (second,) = deletions(
-        [sound], [stretch(1.0, 3.0)], windows[1:], scorer=toy_scorer, prior=0.5, speech_share=left
+        [sound],
+        [stretch(1.0, 3.0)],
+        windows[1:],
+        scorer=toy_scorer,
+        plan=toy_scorer.spec.window,
+        prior=0.5,
+        speech_share=left,
     )
     assert both.score_without is not None and first.score_without is not None and second.score_without is not None
     expected = (0.125 * first.score_without + 0.75 * second.score_without) / 0.875

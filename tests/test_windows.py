@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples
-from earwitness.windows import Window, WindowPlan, iter_windows
+from earwitness.windows import Window, WindowPlan, iter_windows, plan_for
 
 PLAN = WindowPlan(window_s=0.01, hop_s=0.004)  # 160 and 64 samples: short, so that examples are quick
 
@@ -89,3 +89,10 @@ def test_windows_do_not_share_memory_with_each_other() -> None:
 def test_an_impossible_plan_is_refused(window_s: float, hop_s: float) -> None:
     with pytest.raises(ValueError, match="hop"):
         WindowPlan(window_s, hop_s)
+
+
+@pytest.mark.parametrize(
+    ("declared_s", "hop_s"), [(None, 2.0), (0.0, 2.0), (299.9, 2.0), (300.0, 4.0), (10_800.0, 4.0)]
+)
+def test_only_long_recordings_are_cut_without_overlap(declared_s: float | None, hop_s: float) -> None:
+    assert plan_for(WindowPlan(4.0, 2.0), declared_s) == WindowPlan(4.0, hop_s)

@@ -1,6 +1,6 @@
 """What the log-likelihood ratio becomes without a stretch of the recording: scored again, not guessed.
 
-    evidence = deletions(blocks, stretches, windows, scorer=scorer, prior=0.5, speech_share=meter.speech_share)
+    evidence = deletions(blocks, stretches, windows, scorer=scorer, plan=plan, prior=0.5, speech_share=share)
 
 The windows that the stretch touches are cut out of the sound again, the stretch is taken out of them (the ends joined
 over 10 ms), and the network scores what is left; all other windows keep their scores. A window counts by the speech
@@ -19,7 +19,7 @@ from earwitness.finding import WindowScore
 from earwitness.grounds import DeletionEvidence, SuspiciousStretch
 from earwitness.scorer import Scorer
 from earwitness.waveform import Samples, sample_count
-from earwitness.windows import Window, iter_windows
+from earwitness.windows import Window, WindowPlan, iter_windows
 
 MAX_DELETIONS = 3  # a reader follows three experiments, not thirty
 LONGEST_DELETED_S = 60.0  # what is longer is no stretch but a chapter, and would be scored nearly anew
@@ -43,15 +43,16 @@ def deletions(
     windows: Sequence[WindowScore],
     *,
     scorer: Scorer,
+    plan: WindowPlan,
     prior: float,
     speech_share: SpeechShare,
 ) -> tuple[DeletionEvidence, ...]:
     """One experiment for each of `stretches`, in their order.
 
-    `blocks` is the recording from the beginning, `windows` are the scores of all of its windows in the spec's plan.
+    `blocks` is the recording from the beginning, `windows` are the scores of all of its windows as `plan` cuts them.
     """
     experiments = [_Experiment(stretch) for stretch in stretches]
-    for window in iter_windows(blocks, scorer.spec.window):
+    for window in iter_windows(blocks, plan):
         for experiment in experiments:
             experiment.cut(window, scorer, speech_share)
     return tuple(experiment.conclude(windows, scorer, prior) for experiment in experiments)

@@ -42,7 +42,9 @@ CONTAINERS = (
 """FFmpeg's names of what may be opened. Every one keeps its sound in the file itself."""
 
 READ_BUFFER_BYTES = 1 << 16
-BLOCK_S = 1.0  # decoded sound is converted in pieces of this: codec frames of 20 ms would cost fifty times the calls
+BLOCK_S = (
+    1.0  # decoded sound is converted in pieces of this: codec frames of 20 ms would cost fifty times the calls
+)
 GATHERED_VALUES = 1 << 18  # 1 to 2 MB: of many channels at a high rate a piece is shorter
 FLOAT_SAMPLE_LIMIT = 65_536.0
 """Float files may exceed full scale: some hold 16-bit numbers as floats, and those pass. More is no sound."""

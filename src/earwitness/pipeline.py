@@ -32,7 +32,7 @@ from earwitness.suitability import Measurements, SuitabilityMeter, abstentions
 from earwitness.tally import Tally
 from earwitness.timeline import Timeline, TimelineFound
 from earwitness.waveform import Samples, sample_count
-from earwitness.windows import Window, iter_windows
+from earwitness.windows import LONG_RECORDING_S, Window, WindowPlan, iter_windows, plan_for
 
 BATCH_WINDOWS = 8  # 2 MB of sound; larger batches are no faster on a CPU
 
@@ -49,6 +49,8 @@ class ExamineOptions:
     """Whether to measure signals and find suspicious stretches; a scan of thousands wants scores alone."""
     deletions: bool = True
     """Whether to score the recording without its suspicious stretches, too."""
+    long_recording_s: float = LONG_RECORDING_S
+    """From this declared length on windows do not overlap."""
     usual_ranges: UsualRanges | None = field(default_factory=load_usual_ranges)
     """What the signals are compared with."""
 
@@ -63,14 +65,16 @@ def examine(
 
     Raises `earwitness.errors.InputError` for a recording that can't be read.
     """
-    examination = _Examination(scorer, options or ExamineOptions())
-    with open_media(path, examination.options.limits) as media:
+    options = options or ExamineOptions()
+    with open_media(path, options.limits) as media:
+        plan = plan_for(scorer.spec.window, media.info.declared_duration_s, options.long_recording_s)
+        examination = _Examination(scorer, options, plan)
         batch: list[Window] = []
-        for window in iter_windows(examination.heard(media), scorer.spec.window):
+        for window in iter_windows(examination.heard(media), plan):
             if window.samples.size < sample_count(scorer.spec.min_window_s):
                 continue
             batch.append(window)
-            if len(batch) == examination.options.batch_windows:
+            if len(batch) == options.batch_windows:
                 examination.score(batch)
                 batch = []
                 if progress is not None:
@@ -85,8 +89,9 @@ def examine(
 class _Examination:
     """What the steps hand on while one recording is examined."""
 
-    def __init__(self, scorer: Scorer, options: ExamineOptions) -> None:
+    def __init__(self, scorer: Scorer, options: ExamineOptions, plan: WindowPlan) -> None:
         self.options = options
+        self._plan = plan
         self._scorer = scorer
         self._meter = SuitabilityMeter()
         self._tally = Tally()
@@ -199,6 +204,7 @@ class _Examination:
                 stretches,
                 self._tally.windows,
                 scorer=self._scorer,
+                plan=self._plan,
                 prior=self.options.prior,
                 speech_share=self._meter.speech_share,
             )

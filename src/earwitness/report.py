@@ -11,8 +11,8 @@ templates here and in `explain`; a person signs.
 
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from typing import Any
@@ -21,7 +21,7 @@ from earwitness import __version__
 from earwitness.actions import ActionPolicy, recommend
 from earwitness.calibration import DEFAULT_PRIOR
 from earwitness.detector import DetectorOutput
-from earwitness.finding import Verdict
+from earwitness.finding import Verdict, WindowScore
 from earwitness.model_spec import ModelSpec
 
 REPORT_VERSION = 1
@@ -139,6 +139,13 @@ def method_from_spec(spec: ModelSpec) -> MethodMetadata:
         validation=dict(spec.evaluation),
         tools=installed_tools(),
     )
+
+
+def as_used(method: MethodMetadata, windows: Sequence[WindowScore]) -> MethodMetadata:
+    """`method` with the hop of a recording's `windows`: long recordings are cut without overlap."""
+    if len(windows) < 3:  # of two the last one may have been moved back, to end with the recording
+        return method
+    return replace(method, hop_s=windows[1].start_s - windows[0].start_s)
 
 
 def build_report(

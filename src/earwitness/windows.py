@@ -4,15 +4,19 @@
         window.samples      # float32, 4 s; the only window of a shorter recording is shorter
 
 Constant memory: never more than one window and one block are held. Every sample of the recording is in at
-least one window: the last one is moved back so that it ends with the recording.
+least one window: the last one is moved back so that it ends with the recording. A long recording is cut without
+overlap (`plan_for`).
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from earwitness.waveform import Samples, sample_count, seconds
+
+LONG_RECORDING_S = 300.0
+"""From here on the mean over windows is steady without overlap, at half the cost (docs/adr/0031)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,14 @@ class WindowPlan:
     def __post_init__(self) -> None:
         if not 0 < self.hop_s <= self.window_s:
             raise ValueError(f"need 0 < hop_s <= window_s, not hop {self.hop_s} s and window {self.window_s} s")
+
+
+def plan_for(plan: WindowPlan, declared_s: float | None, long_s: float = LONG_RECORDING_S) -> WindowPlan:
+    """`plan`, without overlap where the container declares a recording of at least `long_s`.
+
+    What it declares decides, since the length is not known before the end; one that declares none keeps the overlap.
+    """
+    return plan if declared_s is None or declared_s < long_s else replace(plan, hop_s=plan.window_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from earwitness.actions import ActionPolicy
 from earwitness.calibration import DEFAULT_PRIOR
 from earwitness.detector import DetectorOutput
 from earwitness.model_spec import file_sha256
-from earwitness.report import CustodyEvent, CustodyMetadata, EvidenceMetadata, method_from_spec
+from earwitness.report import CustodyEvent, CustodyMetadata, EvidenceMetadata, as_used, method_from_spec
 from earwitness.reporting.contents import Subject, build_report
 from earwitness.reporting.outline import Outline
 from earwitness.reporting.second_look import look_again
@@ -75,7 +75,7 @@ def report_on_file(
     report = build_report(
         subject,
         output=output,
-        method=replace(method_from_spec(scorer.spec), prior=prior),
+        method=replace(as_used(method_from_spec(scorer.spec), output.windows), prior=prior),
         policy=policy,
         generated_at=datetime.now(UTC),
         second_look=second_look,

@@ -1,21 +1,21 @@
 """What a run was made with: written into its row when it ends, read back whenever a report on it is issued.
 
-    run.method = recorded(installation, verdict, abstentions)
+    run.method = recorded(installation, verdict, abstentions, windows)
     build_report(..., method=method_of(run), policy=policy_of(run, otherwise=...))
 
 So a report on an old run says what that run used, after an upgrade, a new model or a new policy too. Runs that ended
 before their rows had this, or whose process died, have None, and the report says so.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from app.detectors.source import DetectorDescription
 from app.orm import JsonDict
 from app.runs.models import DetectorRun
 from earwitness.actions import Action, ActionPolicy, ActionRule, recommend
-from earwitness.finding import Abstention, Verdict
-from earwitness.report import MethodMetadata
+from earwitness.finding import Abstention, Verdict, WindowScore
+from earwitness.report import MethodMetadata, as_used
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,19 @@ class Installation:
     policy: ActionPolicy
 
 
-def recorded(installation: Installation, verdict: Verdict, abstentions: Collection[Abstention]) -> JsonDict:
+def recorded(
+    installation: Installation,
+    verdict: Verdict,
+    abstentions: Collection[Abstention],
+    windows: Sequence[WindowScore] = (),
+) -> JsonDict:
     """JSON: the fields of MethodMetadata, the hash of the spec file, and the actions that the policy recommends.
 
     The actions themselves are kept, not the name of their policy alone: that file is the operator's and may change.
     """
     actions = recommend(installation.policy, verdict, abstentions)
     return {
-        **asdict(installation.detector.method),
+        **asdict(as_used(installation.detector.method, windows)),
         "spec_sha256": installation.detector.spec_sha256,
         "action_policy": {
             "version": installation.policy.version,

@@ -80,7 +80,9 @@ def ended_run(
         run.failure_message = str(result)
         _set(run, NOTHING_FOUND)
     if installation is not None:
-        run.method = recorded(installation, run.verdict, [Abstention(reason) for reason in run.abstentions])
+        windows = result.windows if isinstance(result, DetectorOutput) else ()
+        abstentions = [Abstention(reason) for reason in run.abstentions]
+        run.method = recorded(installation, run.verdict, abstentions, windows)
     return run
 
 
