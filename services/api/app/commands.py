@@ -22,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs, tracing
 from app.database import Database, DatabaseUnusableError
 from app.detectors.source import OnnxSource
-from app.evidence.store import EvidenceStore, FolderStore
+from app.evidence.opening import open_store
+from app.evidence.store import EvidenceStore
 from app.orm import utc_now
 from app.retention import service as retention
 from app.retention.verification import verify
@@ -105,7 +106,7 @@ def _beside_the_service(settings: Settings, work: Callable[[Database, EvidenceSt
             database = Database(settings.database_url)
             stack.callback(database.close)
             database.ping()
-            store = FolderStore(settings.evidence_dir, owner=False)
+            store = open_store(settings, owner=False)
             stack.callback(store.close)
         except (DatabaseUnusableError, SQLAlchemyError, OSError) as error:
             return _refuse(" ".join(str(error).split()))

@@ -172,6 +172,12 @@ class EvidenceMissingError(AppError):
     code = "evidence_missing"
 
 
+class EvidenceUnavailableError(AppError):
+    """The evidence store does not answer, or refuses: what was not acknowledged was not kept."""
+
+    code = "evidence_unavailable"
+
+
 class EvidenceAlteredError(AppError):
     """Stored bytes no longer have the hash that they were received with: an operator must look."""
 
@@ -273,6 +279,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     IdempotencyKeyError: (422, "The idempotency key can't be used"),
     StorageFullError: (507, "The evidence store is full"),
     DatabaseUnavailableError: (503, "The database is not available"),
+    EvidenceUnavailableError: (503, "The evidence store is not available"),
     EvidenceMissingError: (500, "The evidence is missing"),
     EvidenceAlteredError: (500, "The evidence was altered"),
     EvidenceErasedError: (410, "The evidence was erased"),

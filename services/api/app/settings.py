@@ -11,7 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earwitness.model_spec import default_model_path
@@ -47,6 +47,14 @@ class Settings(BaseSettings):
     """Where the chosen port is written once the service listens."""
     database_url: str = "sqlite:///var/earwitness.db"
     evidence_dir: Path = Path("var/evidence")
+    """Where evidence lies; with `evidence_url` only what is on its way, in and out."""
+    evidence_url: str | None = None
+    """An object store for the evidence, as s3://bucket/prefix: several hosts can share it."""
+    evidence_endpoint: str | None = None
+    """Of a server of one's own, as https://host:9000. Not set, as the three below: as the AWS tools find it."""
+    evidence_region: str | None = None
+    evidence_access_key: str | None = None
+    evidence_secret_key: SecretStr | None = None
     model: Path = Field(default_factory=default_model_path)
     max_upload_bytes: int = Field(default=2 * GIB, gt=0)
     run_timeout: timedelta = timedelta(minutes=15)

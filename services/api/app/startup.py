@@ -13,6 +13,7 @@ from app.analysis import repository as records
 from app.crew import Crew
 from app.database import Database, DatabaseUnusableError
 from app.detectors.registry import ModelRegistry
+from app.evidence.opening import open_store
 from app.evidence.store import EvidenceStore, FolderStore
 from app.identity.authenticators import Authenticator
 from app.jobs.queue import PostgresQueue
@@ -51,7 +52,7 @@ def start(
 
     Raises BlockingIOError where another service owns the evidence folder.
     """
-    store = FolderStore(settings.evidence_dir)  # first: its lock keeps a second service from everything below
+    store = open_store(settings, owner=True)  # first: a folder's lock keeps a second service from everything below
     stack.callback(store.close)
     database = Database(settings.database_url)
     stack.callback(database.close)
@@ -63,7 +64,8 @@ def start(
     readable = (store.local_folder, models.source.folder.resolve())
     reporter = WorkerPool(order, workers=1, memory_bytes=settings.worker_memory_bytes, readable=readable)
     stack.callback(reporter.close)  # its process starts with the first full report
-    _tidy_up(database, store)
+    if isinstance(store, FolderStore):  # an object store is others' too, who may be in the middle of an upload
+        _tidy_up(database, store)
     crew = Crew(settings, database, store=store, models=models, policy=policy, metrics=metrics)
     queue: JobQueue = _local_queue(crew) if database.is_sqlite else _shared_queue(crew)
     stack.callback(queue.close)
@@ -118,7 +120,7 @@ def start_worker(stack: ExitStack, settings: Settings, *, models: ModelRegistry,
             "workers take their runs from PostgreSQL: name it in EARWITNESS_DATABASE_URL. With SQLite the service does "
             "its runs itself"
         )
-    store = FolderStore(settings.evidence_dir, owner=False)
+    store = open_store(settings, owner=False)
     stack.callback(store.close)
     migrate(database)
     policy = find_action_policy(settings.action_policy)

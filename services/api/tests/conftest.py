@@ -5,12 +5,14 @@ A test database is a copy of one that the migrations made. `client` is one servi
 their own analyses and must not count on being alone; `make_client` gives a service of one's own.
 """
 
+import contextlib
 import io
 import json
 import math
 import os
 import shutil
 import signal
+import socket
 import ssl
 import struct
 import subprocess
@@ -35,6 +37,7 @@ from app.analysis.models import AnalysisRecord, MediaType, Status
 from app.application import create_app
 from app.database import Database
 from app.detectors.source import DetectorSource, DummySource
+from app.evidence.objects import Place
 from app.identity.authenticators import Authenticator
 from app.migration import migrate
 from app.orm import utc_now
@@ -91,6 +94,34 @@ def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         database.close()
         yield server.get_uri()
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[str]:
+    """The address of a running server that speaks the S3 protocol (moto's)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + START_LIMIT_S
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        assert time.monotonic() < end and process.poll() is None, "the object server does not start"
+        time.sleep(0.05)
+    yield url
+    process.terminate()
+    process.wait(START_LIMIT_S)
+
+
+@pytest.fixture
+def bucket(object_server: str) -> Place:
+    """A bucket of one's own."""
+    name = f"evidence-{uuid.uuid4().hex}"
+    assert httpx.put(f"{object_server}/{name}").status_code == 200
+    return Place(f"s3://{name}/cases", object_server, None, "key", "secret")
 
 
 @pytest.fixture(scope="session")

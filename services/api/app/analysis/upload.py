@@ -5,6 +5,8 @@ fails, the steps before it leave nothing.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
@@ -92,12 +94,17 @@ def _commit(state: ServiceState, user: User, arrival: Arrival) -> Upload:
 
 
 def _commit_once(state: ServiceState, user: User, arrival: Arrival) -> Upload:
-    def is_referenced(sha256: str) -> bool:
-        with state.database.read() as session:
-            return bool(repository.referenced(session, [sha256]))
+    @contextmanager
+    def referenced(sha256: str) -> Iterator[bool]:
+        with state.database.write() as session:
+            repository.lock_evidence(session, sha256)
+            yield bool(repository.referenced(session, [sha256]))
 
     received, form, key = arrival.received, arrival.form, arrival.idempotency_key
-    with state.store.holding(received.sha256, is_referenced), state.database.write() as session:
+    with ExitStack() as stack:
+        stack.enter_context(state.store.holding(received.sha256, referenced))
+        state.store.prepare(arrival.incoming)
+        session = stack.enter_context(state.database.write())
         if key is not None:
             fingerprint = service.fingerprint(received, form.filename, form.fields)
             earlier = service.earlier_answer(session, user, key, fingerprint)

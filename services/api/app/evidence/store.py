@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from app.errors import EvidenceAlteredError, EvidenceMissingError, StorageFullError
 
@@ -73,17 +73,31 @@ class EvidenceStore(Protocol):
         """A new upload; leaving the context removes whatever was not published."""
         ...
 
-    def holding(self, sha256: str, is_referenced: Callable[[str], bool]) -> AbstractContextManager[None]:
-        """While inside, nobody removes the blob; leaving by an exception removes it if nothing refers to it.
+    def holding(
+        self, sha256: str, referenced: Callable[[str], AbstractContextManager[bool]]
+    ) -> AbstractContextManager[None]:
+        """While inside, nobody here removes the blob; leaving by an exception removes it if nothing refers to it.
 
+        `referenced` says whether anything does; while it is entered, nobody anywhere publishes bytes of this hash.
         Entering reads a blob that is there already, since it will stand for the bytes that arrive: enter before the
         transaction. Raises EvidenceAlteredError where it no longer has its hash; that blob stays as it is.
         """
         ...
 
-    def publish(self, incoming: Incoming) -> None: ...
+    def prepare(self, incoming: Incoming) -> None:
+        """What of publishing takes long; before the transaction, since others may wait for that."""
+        ...
+
+    def publish(self, incoming: Incoming) -> None:
+        """Within the transaction that names the bytes, with their hash locked against removal."""
+        ...
+
     def local_copy(self, sha256: str) -> AbstractContextManager[Path]:
-        """A path at which the bytes can be read. Raises EvidenceMissingError."""
+        """A path at which the bytes can be read, after every one was read and hashed again. Raises as `verify`."""
+        ...
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        """The bytes in blocks, as they are. Raises EvidenceMissingError at once."""
         ...
 
     def verify(self, sha256: str) -> None:
@@ -94,13 +108,6 @@ class EvidenceStore(Protocol):
         """Remove the bytes for good, every copy that the store has of them; nothing happens where there are none.
 
         For erasure only (`app.retention`), which makes sure that nothing refers to them and nobody publishes them.
-        """
-        ...
-
-    def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
-        """Put in order what a dead process left; `referenced` gives those of some hashes that rows name.
-
-        Only uploads that broke off are removed. Not to be called while uploads arrive.
         """
         ...
 
@@ -126,13 +133,13 @@ class FolderIncoming:
     def write(self, block: bytes) -> None:
         self._digest.update(block)
         rest = memoryview(block)
-        with _full_disk_reported():
+        with full_disk_reported():
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         self._size_bytes += len(block)
 
     def finish(self) -> Received:
-        with _full_disk_reported():
+        with full_disk_reported():
             os.fsync(self._file)
             os.fchmod(self._file, 0o444)
         self.close()
@@ -178,7 +185,7 @@ class FolderStore:
 
     @contextmanager
     def receive(self) -> Iterator[FolderIncoming]:
-        with _full_disk_reported():
+        with full_disk_reported():
             incoming = FolderIncoming(self._partial / f"{uuid.uuid4().hex}.part")
         try:
             yield incoming
@@ -187,7 +194,7 @@ class FolderStore:
             incoming.path.unlink(missing_ok=True)  # published ones have another name by now
 
     @contextmanager
-    def holding(self, sha256: str, is_referenced: Callable[[str], bool]) -> Iterator[None]:
+    def holding(self, sha256: str, referenced: Callable[[str], AbstractContextManager[bool]]) -> Iterator[None]:
         with self._held_lock:
             self._held[sha256] += 1
         keep = True
@@ -199,16 +206,20 @@ class FolderStore:
         finally:
             with self._held_lock:
                 self._held[sha256] -= 1
-                last = not self._held[sha256]
-                if last:
+                if not self._held[sha256]:
                     del self._held[sha256]
-                if last and not keep and not is_referenced(sha256):
-                    self._blob(sha256).unlink(missing_ok=True)
+            if not keep:
+                with referenced(sha256) as still, self._held_lock:
+                    if not still and sha256 not in self._held:
+                        self._blob(sha256).unlink(missing_ok=True)
+
+    def prepare(self, incoming: Incoming) -> None:
+        """Nothing: a rename is quick."""
 
     def publish(self, incoming: Incoming) -> None:
         assert isinstance(incoming, FolderIncoming) and incoming.received is not None
         target = self._blob(incoming.received.sha256)
-        with self._held_lock, _full_disk_reported():
+        with self._held_lock, full_disk_reported():
             # An equal blob stays as it is: replacing it would also replace one that was tampered with, unnoticed.
             if target.exists():
                 return
@@ -218,17 +229,23 @@ class FolderStore:
 
     @contextmanager
     def local_copy(self, sha256: str) -> Iterator[Path]:
-        path = self._blob(sha256)
-        if not path.is_file():
-            raise EvidenceMissingError("the evidence of this analysis is not in the store")
-        yield path
+        self.verify(sha256)
+        yield self._blob(sha256)
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        try:
+            file = self._blob(sha256).open("rb")
+        except FileNotFoundError as error:
+            raise EvidenceMissingError("the evidence of this analysis is not in the store") from error
+        except OSError as error:
+            raise EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}") from error
+        return _blocks(file)
 
     def verify(self, sha256: str) -> None:
         digest = hashlib.sha256()
         try:
-            with self.local_copy(sha256) as path, path.open("rb") as file:
-                while block := file.read(READ_BLOCK_BYTES):
-                    digest.update(block)
+            for block in self.read(sha256):
+                digest.update(block)
         except OSError as error:
             raise EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}") from error
         if digest.hexdigest() != sha256:
@@ -252,6 +269,10 @@ class FolderStore:
                 _sync_folder(path.parent)
 
     def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
+        """Put in order what a dead process left; `referenced` gives those of some hashes that rows name.
+
+        Only uploads that broke off are removed. Not to be called while uploads arrive.
+        """
         partial_files = 0
         for path in self._partial.iterdir():
             path.unlink()
@@ -305,6 +326,12 @@ class FolderStore:
         return self._blobs / sha256[:2] / sha256[2:4] / sha256
 
 
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while block := file.read(READ_BLOCK_BYTES):
+            yield block
+
+
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:
     """`names` in lists of at most SWEEP_BATCH."""
     rest = iter(names)
@@ -321,7 +348,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _full_disk_reported() -> Iterator[None]:
+def full_disk_reported() -> Iterator[None]:
+    """Raises StorageFullError where the disk is full, while something is written within."""
     try:
         yield
     except OSError as error:

@@ -131,13 +131,12 @@ def _repeated(
 ) -> DetectorOutput | EarwitnessError | AppError:
     timeout_s = state.settings.run_timeout.total_seconds()
     cpu_s = timeout_s * (os.cpu_count() or 1) + 1
-    state.store.verify(record.sha256)
-    try:
-        with state.store.local_copy(record.sha256) as path:
+    with state.store.local_copy(record.sha256) as path:
+        try:
             metadata = {"filename": record.filename}
             return state.reporter.call(worker.examine, model.order, path, metadata, cpu_s, timeout_s=timeout_s)
-    except OUTCOMES as error:
-        return error
+        except OUTCOMES as error:
+            return error
 
 
 def _differences(run: DetectorRun, result: DetectorOutput | EarwitnessError | AppError) -> tuple[Difference, ...]:

@@ -97,7 +97,6 @@ class SecondLooks:
         return look
 
     def _made(self, wanted: Wanted, output: DetectorOutput) -> Look:
-        self._store.verify(wanted.sha256)
         cpu_s = self._timeout_s * (os.cpu_count() or 1) + 1
         with self._store.local_copy(wanted.sha256) as path:
             return self._pool.call(

@@ -10,9 +10,10 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -140,12 +141,13 @@ class Runner:
                 raise WorkerCrashError(f"{self._max_attempts} workers died at this run, so it was given up")
             model = self._models.chosen(record.run_model_version)  # from here on this one, whatever is reloaded
             installation = Installation(model.description, self._policy)
-            with tracing.span("verify"):
-                self._store.verify(record.sha256)
-            verified = True
-            with tracing.span("examine", model_version=model.description.model_version):
-                result = self._examine(record, model)
-                tracing.note({f"earwitness.timings_ms.{step}": ms for step, ms in result.timings_ms.items()})
+            with ExitStack() as copy:
+                with tracing.span("verify"):
+                    path = copy.enter_context(self._store.local_copy(record.sha256))
+                verified = True
+                with tracing.span("examine", model_version=model.description.model_version):
+                    result = self._examine(record, path, model)
+                    tracing.note({f"earwitness.timings_ms.{step}": ms for step, ms in result.timings_ms.items()})
         except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
@@ -173,14 +175,11 @@ class Runner:
         )
         return ended
 
-    def _examine(self, record: AnalysisRecord, model: Model) -> DetectorOutput:
+    def _examine(self, record: AnalysisRecord, path: Path, model: Model) -> DetectorOutput:
         # The wall clock ends a run; this bound on processor time ends what could outlive it.
         cpu_s = self._timeout_s * (os.cpu_count() or 1) + 1
-        with self._store.local_copy(record.sha256) as path:
-            metadata = {"filename": record.filename}
-            return self._workers.call(
-                worker.examine, model.order, path, metadata, cpu_s, timeout_s=self._timeout_s
-            )
+        metadata = {"filename": record.filename}
+        return self._workers.call(worker.examine, model.order, path, metadata, cpu_s, timeout_s=self._timeout_s)
 
     def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim | None) -> AnalysisRecord | None:
         """The record, now RUNNING; None where this run is no longer the one that waits."""

@@ -1,0 +1,50 @@
+"""A local folder for files that stand only for a while; what a dead process left in it is removed by the next one.
+
+spool = Spool(Path("var/evidence"))
+path = spool.new_path()              # nothing is there yet
+spool.close()                        # and it is gone with all that was left
+"""
+
+import fcntl
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+LOCK_NAME = ".lock"
+
+
+class Spool:
+    """A folder of this process below `root`/spool, held by a lock, so that others can tell when it is dead."""
+
+    def __init__(self, root: Path) -> None:
+        folders = root / "spool"
+        folders.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in folders.iterdir():
+            _remove_if_dead(folder)
+        self.folder = folders.resolve() / uuid.uuid4().hex
+        self.folder.mkdir(mode=0o700)
+        self._lock_file = _open_lock(self.folder)
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+
+    def new_path(self) -> Path:
+        return self.folder / uuid.uuid4().hex
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock_file)
+
+
+def _open_lock(folder: Path) -> int:
+    return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _remove_if_dead(folder: Path) -> None:
+    with suppress(OSError):  # held by a living process, or another one removes it too
+        lock_file = _open_lock(folder)
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        finally:
+            os.close(lock_file)
