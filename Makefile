@@ -64,8 +64,8 @@ format: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A part of them by pytest's -k: make soak ONLY=fuzzed, ONLY=many_examples (Schemathesis), ONLY=killed.
-soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed uploads; ONLY=... for some of them
+# A part of them by pytest's -k: make soak ONLY=fuzzed, ONLY=many_examples (Schemathesis), ONLY=killed, ONLY=three_workers.
+soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed uploads, 2,000 runs among dying workers; ONLY=... for some
 	$(BIN)/python -m pytest -q -m slow --timeout 3600 $(if $(ONLY),-k '$(ONLY)')
 
 bench: $(VENV)/.dev ## print speed and memory, each beside something measured in the same run

@@ -143,6 +143,10 @@ def storm(site: Site, contents: list[bytes], *, jobs: int, kills: int, pause_s: 
                 site.kill_one(generator)
         sending.join()
         check(site, expected, jobs)
+    taken_over = sum(
+        (worker.folder / "service.log").read_text().count('"run_of_lost_worker"') for worker in site.workers
+    )
+    print(f"{jobs} runs ended once each; {site.kills} workers killed, {taken_over} runs taken over from them")
     assert site.kills >= min(kills, 1)
 
 

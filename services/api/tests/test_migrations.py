@@ -1,11 +1,13 @@
 """Step B2: the schema comes from migrations, up and down, and is what the models say; it defends itself."""
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from procrastinate.schema import SchemaManager
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -124,3 +126,19 @@ def test_append_only_tables_refuse_changes(
     column = "actor" if table == "audit_events" else "requested_by"
     with pytest.raises(DBAPIError, match="append-only"), database.write() as session:
         session.execute(text(deed.format(table, column)))
+
+
+def test_what_a_newer_queue_library_adds_is_applied_once(
+    make_url: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(make_url("postgresql"))
+    for known in Path(SchemaManager.get_migrations_path()).glob("*.sql"):
+        (tmp_path / known.name).write_text("this was applied before, and must not be again")
+    (tmp_path / "99.00.00_01_pre_more.sql").write_text("CREATE TABLE procrastinate_more (id integer);")
+    monkeypatch.setattr(SchemaManager, "get_migrations_path", lambda: str(tmp_path))
+    migrate(database)
+    migrate(database)
+    assert "procrastinate_more" in inspect(database.engine).get_table_names()
+    downgrade(database, "base")
+    assert "procrastinate_more" not in inspect(database.engine).get_table_names()
+    database.close()

@@ -2,6 +2,8 @@
 
 import hashlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -226,6 +228,48 @@ def test_what_a_dead_process_left_in_the_spool_is_removed_and_a_living_one_s_is_
         ObjectStore(bucket, tmp_path).close()
         assert incoming.path.exists() and not dead.exists()
     living.close()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_recording(bucket: Place, tmp_path: Path) -> None:
+    """In and out again, in a process of its own each."""
+    peaks = []
+    for mebibytes in (32, 320):
+        command = [
+            sys.executable,
+            "-c",
+            IN_AND_OUT,
+            bucket.url,
+            bucket.endpoint or "",
+            str(tmp_path),
+            str(mebibytes),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+        peaks.append(int(done.stdout))
+    print(f"peak memory: {peaks[0] >> 10} MiB for 32 MiB, {peaks[1] >> 10} MiB for 320 MiB")
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+IN_AND_OUT = """
+import os, resource, sys
+from contextlib import nullcontext
+from pathlib import Path
+from app.evidence.objects import ObjectStore, Place
+
+url, endpoint, spool, mebibytes = sys.argv[1:]
+store = ObjectStore(Place(url, endpoint, None, "key", "secret"), Path(spool))
+with store.receive() as incoming:
+    for _ in range(int(mebibytes)):
+        incoming.write(os.urandom(1 << 20))
+    received = incoming.finish()
+    with store.holding(received.sha256, lambda _: nullcontext(True)):
+        store.prepare(incoming)
+        store.publish(incoming)
+with store.local_copy(received.sha256):
+    pass
+store.close()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
 
 
 class Breaking:

@@ -1,9 +1,11 @@
 """For load balancers, operators and Prometheus; open to everybody, in every mode."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.health import service
 from app.health.schemas import HealthView, ReadyView, VersionView
@@ -46,5 +48,6 @@ def version(state: Annotated[ServiceState, Depends(service_state)]) -> VersionVi
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Text format"}},
 )
 def metrics(state: Annotated[ServiceState, Depends(service_state)]) -> Response:
-    state.metrics.runs_waiting.set(state.queue.depth())
+    with suppress(SQLAlchemyError):  # a database that is away must not hide what is known here
+        state.metrics.runs_waiting.set(state.queue.depth())
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

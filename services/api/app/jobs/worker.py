@@ -37,7 +37,7 @@ from app.runs.queue import Claim
 
 FETCH_POLL_S = 2.0  # a new job is notified; one that waited for its lock, or for its time, is found by this
 RESTART_PAUSE_S = 1.0
-RETRY_PAUSE_S = 5  # after a failure that was none of the run's own, such as a database that stayed away
+RETRIES = RetryStrategy(wait=5, linear_wait=5)  # seconds, after a failure to record: the database stayed away
 CONNECTIONS = 4  # fetch, sign of life, end, rescue; one more, outside the pool, listens
 LOOKUP_THREADS = 4  # the event loop's own, beside those that wait for runs: names of hosts are looked up there
 LOST = (ConnectorException, psycopg.Error, psycopg_pool.PoolTimeout, OSError, *DATABASE_AWAY)
@@ -115,7 +115,7 @@ class JobWorker:
             conninfo=self._database.libpq_url, min_size=1, max_size=CONNECTIONS, name="jobs"
         )
         app = procrastinate.App(connector=connector)
-        app.task(name=TASK, queue=QUEUE, pass_context=True, retry=RetryStrategy(wait=RETRY_PAUSE_S))(self._run)
+        app.task(name=TASK, queue=QUEUE, pass_context=True, retry=RETRIES)(self._run)
         async with app.open_async():
             worker = Worker(
                 app,
@@ -142,13 +142,12 @@ class JobWorker:
     async def _beside(
         self, app: procrastinate.App, connector: procrastinate.PsycopgConnector, worker: Worker
     ) -> None:
-        """While the worker works: enter again what others died at; while it stops: go on giving signs of life."""
+        """Enter again what others died at; and give signs of life also while the worker waits for its last runs."""
         while True:
             try:
-                if self._stopping.is_set():
-                    if worker.worker_id is not None:
-                        await app.job_manager.update_heartbeat(worker.worker_id)
-                else:
+                if worker.worker_id is not None:
+                    await app.job_manager.update_heartbeat(worker.worker_id)
+                if not self._stopping.is_set():
                     await rescue(
                         self._database, connector, app.job_manager, self._options.lost_after.total_seconds()
                     )
