@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text, update
@@ -35,6 +36,10 @@ from app.runs.queue import Claim, LocalQueue, Priority
 from earwitness.dummy import DummyDetector
 
 TESTER = User("tester", Role.ADMIN)
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 DECLARED = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["entry-points"]
 ENTRY_POINT = "import sys; from {} import {} as command; sys.exit(command([]))".format(
     *DECLARED["earwitness.commands"]["worker"].split(":")
@@ -256,6 +261,19 @@ def test_a_stopped_worker_hands_back_what_exceeds_its_grace(
     client.__exit__(None, None, None)
     again = make_client(detector=DummySource(), run_attempts=1, **same)
     wait_until(lambda: again.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE")
+
+
+def test_after_every_connection_was_cut_runs_are_done_and_heard_of_as_before(
+    make_client: MakeClient, make_url: Any, upload: Upload
+) -> None:
+    url = make_url("postgresql")
+    client = make_client(database_url=url)
+    analysis_id = upload(client)
+    assert client.post(f"/v1/analysis/{analysis_id}/run").status_code == 200
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(CUT)
+    assert client.post(f"/v1/analysis/{analysis_id}/run").status_code == 200
+    assert client.get("/ready").json()["checks"]["queue"] == "ok"
 
 
 @pytest.mark.parametrize("as_module", [False, True])
