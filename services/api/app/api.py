@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from app.analysis.router import router as analysis
 from app.audit.router import router as audit
+from app.batches.router import router as batches
 from app.detectors.router import router as detectors
 from app.evidence.router import router as evidence
 from app.health.router import router as health
@@ -21,6 +22,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     reports,  # /v1/analysis/{id}/report
     evidence,  # /v1/analysis/{id}/evidence
     retention,  # DELETE /v1/analysis/{id}/evidence, /v1/analysis/{id}/hold
+    batches,  # /v1/batches
     audit,  # /v1/analysis/{id}/events, /v1/audit/chain
     webhooks,  # /v1/webhooks
     detectors,  # /v1/models

@@ -68,6 +68,22 @@ class DetectorBugError(AppError):
     code = "detector_bug"
 
 
+class BatchNotFoundError(AppError):
+    code = "batch_not_found"
+
+
+class ImportsOffError(AppError):
+    """The service has no import folder."""
+
+    code = "imports_off"
+
+
+class ImportPathError(AppError):
+    """A name that is not in the import folder, or leads out of it."""
+
+    code = "import_path"
+
+
 class RunNotFoundError(AppError):
     code = "run_not_found"
 
@@ -261,6 +277,9 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     RunWaitError: (504, "The run has not ended yet"),
     RunInterruptedError: (503, "The run was interrupted"),
     DetectorBugError: (500, "The detector failed"),
+    BatchNotFoundError: (404, "No such batch"),
+    ImportsOffError: (422, "There is no import folder"),
+    ImportPathError: (422, "Not in the import folder"),
     RunNotFoundError: (404, "No such run"),
     RunNotReplayableError: (409, "The run can't be repeated"),
     ModelNotOnShelfError: (409, "The run's model is not on the shelf"),

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     """With PostgreSQL: how often a worker gives a sign of life."""
     worker_lost_after: timedelta = timedelta(seconds=30)
     """With PostgreSQL: how long a worker may be silent before its runs are given to others."""
+    batch_ahead: int = Field(default=32, ge=1)
+    """Runs in the queue from which on batches add none: enough that no worker waits, and nobody else does."""
+    import_dir: Path | None = None
+    """Where batches may take recordings from; without it they take only what was uploaded."""
     shutdown_grace: timedelta = timedelta(seconds=20)
     """How long a stopping service waits for what is under way before it interrupts it."""
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()

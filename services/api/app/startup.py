@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import structlog
 
 from app.analysis import repository as records
+from app.batches.feeder import BatchFeeder
 from app.crew import Crew
 from app.database import Database, DatabaseUnusableError
 from app.detectors.registry import ModelRegistry
@@ -83,7 +84,8 @@ def start(
     loader.submit(prober.call, worker.ready, None, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
     loaded = loader.submit(examiners.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)
     loader.shutdown(wait=False)
-    return ServiceState(
+    feeder = BatchFeeder()
+    state = ServiceState(
         settings=settings,
         database=database,
         store=store,
@@ -97,8 +99,12 @@ def start(
         examiners=examiners,
         reporter=reporter,
         queue=queue,
+        wake_batches=feeder.wake,
         detector_loaded=loaded,
     )
+    stack.callback(feeder.close)  # before the queue that it feeds
+    feeder.start(state)
+    return state
 
 
 def _sweep(database: Database, store: EvidenceStore, settings: Settings, stopping: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """What an app holds while it runs, typed; made by `app.application`, read by dependencies."""
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -41,6 +42,8 @@ class ServiceState:
     reporter: WorkerPool
     """Listens again: for full reports and for replays."""
     queue: JobQueue
+    wake_batches: Callable[[], None]
+    """There is a new batch."""
     detector_loaded: Future[str | None]
     """Ends when the first worker has loaded the detector, or failed to."""
     report_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LOOKS_AT_ONCE))

@@ -63,7 +63,7 @@ async def take_in(request: Request, state: ServiceState, user: User, idempotency
             media = await look_at(state.prober, state.look_limiter, incoming, form.filename, probe_s)
         arrival = Arrival(incoming, received, form, media, idempotency_key)
         with tracing.span("commit"):
-            upload = await run_in_threadpool(_commit, state, user, arrival)
+            upload = await run_in_threadpool(commit, state, user, arrival)
     if not upload.replayed:
         state.metrics.uploads.inc()
         state.metrics.upload_bytes.inc(received.size_bytes)
@@ -83,7 +83,8 @@ async def _check_quota(request: Request, state: ServiceState, user: User) -> Non
         raise
 
 
-def _commit(state: ServiceState, user: User, arrival: Arrival) -> Upload:
+def commit(state: ServiceState, user: User, arrival: Arrival) -> Upload:
+    """Add the record and publish the bytes, once for an idempotency key."""
     try:
         return _commit_once(state, user, arrival)
     except IntegrityError:

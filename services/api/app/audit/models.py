@@ -24,6 +24,9 @@ class EventType(StrEnum):
     WEBHOOK_REGISTERED = "webhook_registered"
     WEBHOOK_ROTATED = "webhook_rotated"
     WEBHOOK_REMOVED = "webhook_removed"
+    BATCH_CREATED = "batch_created"
+    BATCH_CANCELLED = "batch_cancelled"
+    BATCH_FINISHED = "batch_finished"
     MODELS_RELOADED = "models_reloaded"
 
 

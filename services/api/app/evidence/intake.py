@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 
 from anyio import CapacityLimiter, to_thread
 from fastapi.concurrency import run_in_threadpool
@@ -120,10 +119,14 @@ async def linger(body: AsyncIterator[bytes]) -> None:
 async def look_at(
     prober: WorkerPool, limiter: CapacityLimiter, incoming: Incoming, label: str, timeout_s: float
 ) -> MediaInfo:
+    """`looked_at`, without holding up the other requests."""
+    return await to_thread.run_sync(looked_at, prober, incoming, label, timeout_s, limiter=limiter)
+
+
+def looked_at(prober: WorkerPool, incoming: Incoming, label: str, timeout_s: float) -> MediaInfo:
     """What the container holds. Raises UnsupportedMediaError where it can't be decoded, else library errors."""
-    look = partial(prober.call, worker.look, incoming.path, label, timeout_s, timeout_s=timeout_s)
     try:
-        return await to_thread.run_sync(look, limiter=limiter)
+        return prober.call(worker.look, incoming.path, label, timeout_s, timeout_s=timeout_s)
     except UnreadableMediaError as error:
         raise UnsupportedMediaError(str(error)) from error
     except (RunTimeoutError, WorkerCrashError) as error:

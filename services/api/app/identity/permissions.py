@@ -31,13 +31,22 @@ class Action(StrEnum):
     VERIFY_AUDIT = "verify_audit"
     RELOAD_MODELS = "reload_models"
     REPLAY = "replay"
+    BATCH = "batch"
+    READ_BATCHES = "read_batches"
     ERASE_EVIDENCE = "erase_evidence"
     HOLD_EVIDENCE = "hold_evidence"
     MANAGE_WEBHOOKS = "manage_webhooks"
 
 
 _FIELD = frozenset({Action.UPLOAD, Action.RUN, Action.READ_RECORD, Action.READ_REPORT, Action.READ_MODELS})
-_ANALYST = _FIELD | {Action.READ_RUNS, Action.READ_EVENTS, Action.READ_EVIDENCE, Action.REPLAY}
+_ANALYST = _FIELD | {
+    Action.READ_RUNS,
+    Action.READ_EVENTS,
+    Action.READ_EVIDENCE,
+    Action.REPLAY,
+    Action.BATCH,
+    Action.READ_BATCHES,
+}
 _ADMIN = _ANALYST | {
     Action.VERIFY_AUDIT,
     Action.RELOAD_MODELS,

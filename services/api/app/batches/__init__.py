@@ -1,0 +1,1 @@
+"""Batches: many recordings examined, as fast as the queue takes them."""

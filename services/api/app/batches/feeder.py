@@ -1,0 +1,247 @@
+"""Feeding batches to the queue: a few runs ahead of the workers, in order, whatever is killed in between.
+
+    feeder = BatchFeeder()
+    feeder.start(state)
+    feeder.wake()                # there is a new batch
+    feeder.close()
+
+One thread a service; of several services on one PostgreSQL one feeds at a time. Each step is a transaction that holds
+the batch's row and moves its counters along with the item, so it is done once, and the database is all that is needed
+to go on. Only so many runs are in the queue that its workers don't wait, and people's own runs go before them: a batch
+of a million takes no room in it.
+"""
+
+import contextlib
+import threading
+import uuid
+from itertools import islice
+
+import structlog
+from sqlalchemy.orm import Session
+
+from app.audit import repository as audit
+from app.audit.models import EventType
+from app.batches import imports, intake, repository, service
+from app.batches.models import Batch, BatchItem, BatchStatus, ItemState
+from app.database import DATABASE_AWAY
+from app.errors import (
+    AnalysisNotFoundError,
+    AppError,
+    DatabaseUnavailableError,
+    EvidenceErasedError,
+    QueueFullError,
+    RunInterruptedError,
+    RunUnderWayError,
+    ShuttingDownError,
+    StorageFullError,
+    TooManyRequestsError,
+    code_of,
+)
+from app.identity.user import Role, User
+from app.quotas.models import Kind
+from app.runs import service as runs
+from app.runs.models import RunOutcome
+from app.runs.queue import Priority
+from app.state import ServiceState
+from earwitness.errors import EarwitnessError
+from earwitness.path_set import PathSet
+
+ACTIVE_S = 0.2  # from one look to the next while a batch is open: a few queries
+IDLE_S = 5.0  # another service on the same database may have taken a batch in
+TROUBLE_S = 5.0
+SETTLED_AT_ONCE = 500  # a transaction stays short
+LISTED_AT_ONCE = 1_000
+MAX_ATTEMPTS = 3
+"""How often an item is begun whose runs are interrupted: a recording that takes the service down must not loop."""
+
+NOT_NOW = (
+    QueueFullError,
+    ShuttingDownError,
+    TooManyRequestsError,
+    StorageFullError,
+    DatabaseUnavailableError,
+    RunInterruptedError,
+)
+"""Nothing is wrong with the item: it waits."""
+OF_THE_ITEM = (AnalysisNotFoundError, EvidenceErasedError, RunUnderWayError)
+
+log = structlog.get_logger(__name__)
+
+
+class BatchFeeder:
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, state: ServiceState) -> None:
+        self._state = state
+        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Waits for the step that is under way."""
+        self._stopped.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                pause_s = ACTIVE_S if self._look() else IDLE_S
+            except (*NOT_NOW, *DATABASE_AWAY) as error:
+                log.warning("batches_wait", error=str(error))
+                pause_s = TROUBLE_S
+            except Exception:  # whatever it was, the next look may be better; nobody else would hear of it
+                log.exception("batches_failed")
+                pause_s = TROUBLE_S
+            self._wanted.wait(pause_s)
+            self._wanted.clear()
+
+    def _look(self) -> bool:
+        """Settle what ended and enter what fits; whether any batch is open."""
+        with self._state.database.read() as gate:
+            if not repository.may_feed(gate):
+                return False
+            with self._state.database.read() as session:
+                found = repository.unfinished(session)
+            for batch in found:
+                self._settle_ended(batch.id)
+                if batch.status is BatchStatus.PREPARING:
+                    self._list(batch)
+                try:
+                    while self._has_room() and self._enter_next(batch.id):
+                        pass
+                except TooManyRequestsError as error:  # this user's quota; another's batch goes on
+                    log.info("batch_waits_for_quota", batch_id=str(batch.id), error=str(error))
+            return bool(found)
+
+    def _has_room(self) -> bool:
+        return not self._stopped.is_set() and self._state.queue.depth() < self._state.settings.batch_ahead
+
+    def _list(self, batch: Batch) -> None:
+        """Write down what the batch is made of; anew where that was not finished, since nothing was begun yet."""
+        seen, position = PathSet(), 0
+        with self._state.database.write() as session:
+            row = service.require(session, batch.id, locked=True)
+            row.total = row.duplicates = 0
+            repository.remove_items(session, batch.id)
+        try:
+            names = imports.listed(self._state.settings.import_dir, batch.import_path or "")
+            while block := list(islice(names, LISTED_AT_ONCE)):
+                new = [name for name in block if seen.add(name)]
+                with self._state.database.write() as session:
+                    row = service.require(session, batch.id, locked=True)
+                    if row.status is not BatchStatus.PREPARING or self._stopped.is_set():
+                        return
+                    if new:
+                        service.add_paths(session, batch.id, position, new)
+                    position += len(new)
+                    row.total, row.duplicates = position, row.duplicates + len(block) - len(new)
+        except (EarwitnessError, AppError) as error:
+            self._list_failed(batch.id, error)
+            return
+        with self._state.database.write() as session:
+            row = service.require(session, batch.id, locked=True)
+            if row.status is BatchStatus.PREPARING:
+                row.status = BatchStatus.RUNNING
+                _close_if_finished(session, row)
+
+    def _list_failed(self, batch_id: uuid.UUID, error: EarwitnessError | AppError) -> None:
+        with self._state.database.write() as session:
+            row = service.require(session, batch_id, locked=True)
+            row.status, row.failure_code, row.failure_message = BatchStatus.FAILED, code_of(error), str(error)
+            _close_if_finished(session, row)
+
+    def _enter_next(self, batch_id: uuid.UUID) -> bool:
+        """False where there is nothing to enter. Raises what is in NOT_NOW."""
+        state = self._state
+        with state.database.read() as session:
+            batch = service.require(session, batch_id)
+            item = repository.item(session, batch_id, batch.entered)
+        if batch.status is not BatchStatus.RUNNING or item is None:
+            return False
+        failure: EarwitnessError | AppError | None = None
+        analysis_id = item.analysis_id
+        try:
+            if item.path is not None:
+                analysis_id = intake.take_in(state, batch, item)
+        except NOT_NOW:
+            raise
+        except (EarwitnessError, AppError) as error:
+            failure = error
+        with state.database.write() as session:
+            batch = service.require(session, batch_id, locked=True)
+            row = repository.item(session, batch_id, item.position)
+            if batch.status is not BatchStatus.RUNNING or batch.entered != item.position or row is None:
+                return True  # cancelled, or entered by another service meanwhile
+            row.analysis_id = analysis_id
+            if failure is None:
+                failure = self._request(session, batch, row)
+            if failure is not None:
+                batch.failed += 1
+                row.state, row.failure_code, row.failure_message = ItemState.FAILED, code_of(failure), str(failure)
+            batch.entered += 1
+            _close_if_finished(session, batch)
+        if failure is None:
+            self._submit(row)
+        return True
+
+    def _request(self, session: Session, batch: Batch, row: BatchItem) -> AppError | None:
+        """Have the item's run accepted and queued. What is wrong with the item, if anything; raises NOT_NOW."""
+        assert row.analysis_id is not None
+        owner = _owner(batch)
+        try:
+            row.run_id = runs.request_run(session, owner, row.analysis_id, batch.model_version)
+        except OF_THE_ITEM as error:
+            return error
+        self._state.quotas.charge(session, owner.name, Kind.RUNS, 1)
+        self._state.queue.enqueue(session, row.analysis_id, row.run_id, Priority.BATCH)
+        row.state, row.attempts = ItemState.ENTERED, row.attempts + 1
+        return None
+
+    def _submit(self, row: BatchItem) -> None:
+        assert row.analysis_id is not None and row.run_id is not None
+        with contextlib.suppress(ShuttingDownError):  # it stays queued, as the record says
+            self._state.queue.submit(row.analysis_id, row.run_id, Priority.BATCH)
+
+    def _settle_ended(self, batch_id: uuid.UUID) -> None:
+        """Note which runs ended; what a stopping service interrupted is begun again."""
+        with self._state.database.read() as session:
+            if not repository.ended(session, batch_id, limit=1):
+                return
+        again: list[BatchItem] = []
+        with self._state.database.write() as session:
+            batch = service.require(session, batch_id, locked=True)
+            for row, outcome, code, message in repository.ended(session, batch_id, limit=SETTLED_AT_ONCE):
+                interrupted = code == RunInterruptedError.code and batch.status is BatchStatus.RUNNING
+                if interrupted and row.attempts < MAX_ATTEMPTS and self._request(session, batch, row) is None:
+                    again.append(row)
+                elif outcome is RunOutcome.DONE:
+                    row.state, batch.done = ItemState.DONE, batch.done + 1
+                else:
+                    row.state, row.failure_code, row.failure_message = ItemState.FAILED, code, message
+                    batch.failed += 1
+            _close_if_finished(session, batch)
+        for row in again:
+            self._submit(row)
+
+
+def _close_if_finished(session: Session, batch: Batch) -> None:
+    if batch.finished_at is None and service.settle(session, batch):
+        audit.append(
+            session,
+            EventType.BATCH_FINISHED,
+            actor=batch.created_by,
+            analysis_id=None,
+            details={"batch_id": str(batch.id), "done": batch.done, "failed": batch.failed, "total": batch.total},
+        )
+
+
+def _owner(batch: Batch) -> User:
+    """Its runs are requested in the name of who made the batch; what that user may do was asked then."""
+    return User(batch.created_by, Role.ANALYST)
