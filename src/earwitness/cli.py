@@ -4,6 +4,7 @@
     earwitness analyze FILE --report OUT.pdf [--policy NAME|FILE] [--case ID] [--exhibit ID]
     earwitness scan PATH... --out scores.csv [--parquet scores.parquet] [--jobs N] [--timeout SECONDS]
                     [--json] [--model PATH] [--prior P]
+    earwitness verify REPORT.json FILE [--json] [--model PATH]
     earwitness COMMAND ...       of another package, which names it in the entry points `earwitness.commands`
 
 Exit codes, also in --help:
@@ -13,6 +14,7 @@ Exit codes, also in --help:
     3  a recording can't be read (the others named beside it were still judged)
     4  the model is missing or does not fit
     5  this machine: disk, memory, time
+    6  verify: another file, or another finding
     130  interrupted
 """
 
@@ -33,6 +35,7 @@ from tqdm import tqdm
 from earwitness import __version__
 from earwitness.calibration import DEFAULT_PRIOR
 from earwitness.cli_report import ReceivedFile, add_report_options, check_report_options, write_file_report
+from earwitness.cli_verify import add_verify
 from earwitness.detector import DetectorInput
 from earwitness.errors import EarwitnessError, InputError, ModelError
 from earwitness.model_spec import file_sha256
@@ -51,7 +54,7 @@ COMMANDS_GROUP = "earwitness.commands"
 
 EXIT_CODES = """exit codes:
   0 done; 2 wrong command; 3 a recording can't be read; 4 the model is missing or does not fit;
-  5 this machine (disk, memory, time); 130 interrupted; 1 a mistake in earwitness itself"""
+  5 this machine (disk, memory, time); 6 verify found a difference; 130 interrupted; 1 a mistake in earwitness itself"""
 
 
 class _Style(TypedDict):
@@ -198,6 +201,7 @@ def _parser(others: Sequence[str]) -> argparse.ArgumentParser:
     )
     scanner.set_defaults(command=_scan, check=lambda _: None)
 
+    add_verify(commands.add_parser("verify", help="check a report against the recording that it is on", **style))
     for name in others:
         commands.add_parser(name, help=f"see `earwitness {name} --help`", add_help=False)
 

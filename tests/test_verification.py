@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earwitness.calibration import Calibration
+from earwitness.cli import main
+from tests.audio_files import write_audio
+from tests.speechlike import speechlike
+from tests.toy_model import write_toy_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording, a model, and the report on the one by the other, at a prior of its own."""
+    place = tmp_path_factory.mktemp("verify")
+    write_audio(place / "a.wav", speechlike(6.0))
+    model = write_toy_model(place)
+    report = ["--report", str(place / "r.json"), "--model", str(model), "--prior", "0.2"]
+    assert main(["analyze", str(place / "a.wav"), *report]) == 0
+    return place
+
+
+def verify(folder: Path, report: str = "r.json", recording: str = "a.wav", model: str = "toy.onnx") -> list[str]:
+    return ["verify", str(folder / report), str(folder / recording), "--model", str(folder / model)]
+
+
+def test_a_report_on_this_file_by_this_model_is_confirmed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*verify(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["confirmed"], told["differences"], told["tools"]) == (True, [], [])
+    assert main(verify(folder)) == 0
+    assert "finding   the same, to the last digit" in capsys.readouterr().out
+
+
+def test_another_file_is_told_and_not_examined(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_audio(folder / "b.wav", speechlike(6.0)[:-1])
+    assert main([*verify(folder, recording="b.wav"), "--json"]) == 6
+    told = json.loads(capsys.readouterr().out)
+    assert (told["same_file"], told["confirmed"], told["differences"]) == (False, False, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda r: r["result"].update(p_fake=0.5), "result.p_fake"),
+        (lambda r: r["timeline"][0].update(llr=9.0), "timeline[0].llr"),
+        (lambda r: r["findings"]["signals"][0].update(value=-1.0), "findings.signals[0].value"),
+    ],
+)
+def test_a_changed_report_is_told_field_by_field(
+    folder: Path, capsys: pytest.CaptureFixture[str], change: Any, field: str
+) -> None:
+    report = json.loads((folder / "r.json").read_text())
+    change(report)
+    (folder / "changed.json").write_text(json.dumps(report))
+    assert main([*verify(folder, report="changed.json"), "--json"]) == 6
+    told = json.loads(capsys.readouterr().out)
+    assert [one["field"] for one in told["differences"]] == [field]
+    assert main(verify(folder, report="changed.json")) == 6
+    assert f"{field}: " in capsys.readouterr().out
+
+
+def test_the_same_graph_with_another_calibration_differs_in_its_method(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steep = write_toy_model(tmp_path, calibration=Calibration(slope=3.0, intercept=0.0, llr_min=-6.0, llr_max=6.0))
+    assert main([*verify(folder)[:-1], str(steep), "--json"]) == 6
+    fields = [one["field"] for one in json.loads(capsys.readouterr().out)["differences"]]
+    assert "method.calibration.slope" in fields and "result.llr" in fields
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("%PDF", "no report in JSON"),
+        ("[]", "no report of version 2"),
+        ('{"report_version": 1}', "no report of version 2"),
+        ('{"report_version": 2}', "no whole report"),
+    ],
+)
+def test_what_is_no_report_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (folder / "none.json").write_text(text)
+    assert main(verify(folder, report="none.json")) == 3
+    assert message in capsys.readouterr().err
+
+
+def test_a_report_by_another_model_names_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads((folder / "r.json").read_text())
+    report["method"].update(graph_sha256="0" * 64, model_version="that-one")
+    (folder / "other.json").write_text(json.dumps(report))
+    assert main(verify(folder, report="other.json")) == 4
+    assert "that-one" in capsys.readouterr().err
