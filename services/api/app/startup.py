@@ -126,6 +126,10 @@ def start_worker(stack: ExitStack, settings: Settings, *, models: ModelRegistry,
             "workers take their runs from PostgreSQL: name it in EARWITNESS_DATABASE_URL. With SQLite the service does "
             "its runs itself"
         )
+    if not settings.workers:
+        raise DatabaseUnusableError(
+            "EARWITNESS_WORKERS=0 leaves a worker nothing to do: say how many runs at a time"
+        )
     store = open_store(settings, owner=False)
     stack.callback(store.close)
     migrate(database)

@@ -276,10 +276,18 @@ def test_after_every_connection_was_cut_runs_are_done_and_heard_of_as_before(
     assert client.get("/ready").json()["checks"]["queue"] == "ok"
 
 
-@pytest.mark.parametrize("as_module", [False, True])
-def test_the_worker_command_says_what_it_needs(as_module: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("as_module", "setting", "complaint"),
+    [
+        (True, {}, "workers take their runs from PostgreSQL"),
+        (False, {"EARWITNESS_DATABASE_URL": "postgresql:///x", "EARWITNESS_WORKERS": "0"}, "EARWITNESS_WORKERS=0"),
+    ],
+)
+def test_the_worker_command_says_what_it_needs(
+    as_module: bool, setting: dict[str, str], complaint: str, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "app", "worker"] if as_module else [sys.executable, "-c", ENTRY_POINT]
-    environment = {**os.environ, "EARWITNESS_DATABASE_URL": f"sqlite:///{tmp_path}/x.db"}
+    environment = {**os.environ, "EARWITNESS_DATABASE_URL": f"sqlite:///{tmp_path}/x.db", **setting}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert "\nearwitness: workers take their runs from PostgreSQL" in f"\n{done.stderr}"
+    assert f"\nearwitness: {complaint}" in f"\n{done.stderr}"
