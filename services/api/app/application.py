@@ -83,7 +83,7 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
-    problems.install(app)
+    problems.install(app, ROUTERS)
     openapi.install(app)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     if settings.cors_origins:

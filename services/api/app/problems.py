@@ -7,16 +7,18 @@
 title only: what went wrong inside, and where, stands in the log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from app.database import DATABASE_AWAY
 from app.errors import (
@@ -38,6 +40,7 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 30
 CODE_BY_STATUS = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
 """For what the framework itself refuses."""
+METHOD_NOT_ALLOWED = 405
 CLIENT_GONE = 499  # nobody reads it; the access log shows it
 
 log = structlog.get_logger(__name__)
@@ -127,13 +130,13 @@ TITLES = {
 }
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     app.add_exception_handler(AppError, _known)
     app.add_exception_handler(EarwitnessError, _known)
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, _database_away)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused_by_framework)
+    app.add_exception_handler(HTTPException, partial(_refused_by_framework, routers))
     app.add_exception_handler(ClientDisconnect, _client_gone)
 
 
@@ -182,17 +185,31 @@ def _invalid(request: Request, error: Exception) -> Response:
     )
 
 
-def _refused_by_framework(request: Request, error: Exception) -> Response:
+def _refused_by_framework(routers: Sequence[APIRouter], request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = CODE_BY_STATUS.get(error.status_code, "http_error")
+    headers = dict(error.headers or {})
+    if error.status_code == METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_here(routers, request))) or headers["Allow"]
     return problem_response(
         request,
         status=error.status_code,
         title=error.detail,
         detail=f"{request.method} {request.url.path}: {error.detail}",
         code=code,
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods_here(routers: Sequence[APIRouter], request: Request) -> set[str]:
+    """Of every route with this path; the framework itself names those of the first one only."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 def _client_gone(_request: Request, _error: Exception) -> Response:

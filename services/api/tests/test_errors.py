@@ -1,6 +1,7 @@
 """Everywhere: one table from error to status, one shape of error, nothing that leaks."""
 
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,6 +61,11 @@ def test_an_unforeseen_error_is_a_500_without_a_trace(make_client: Callable[...,
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] == answer.json()["request_id"]
     assert "secret" not in answer.text and "Traceback" not in answer.text
+
+
+def test_a_method_that_is_not_allowed_is_told_all_that_are(client: TestClient) -> None:
+    answer = client.patch(f"/v1/analysis/{uuid.uuid4()}/evidence")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
 
 
 def test_errors_name_no_path_of_the_store(

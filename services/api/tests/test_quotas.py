@@ -58,24 +58,25 @@ def test_users_have_quotas_of_their_own_and_looking_takes_nothing(database: Data
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_too_many_requests_are_429_with_the_time_to_wait(make_client: MakeClient, kind: str) -> None:
-    client = make_client(kind=kind, requests_per_minute=3)
-    answers = [client.get("/v1/models", headers={"X-User": "ada"}) for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    client = make_client(kind=kind, requests_per_minute=1)
+    answers = [client.get("/v1/models", headers={"X-User": "ada"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
     assert answers[-1].json()["code"] == "too_many_requests"
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
-    assert answers[0].headers["ratelimit-policy"] == '"requests";q=3;w=60'
-    assert answers[0].headers["ratelimit"].startswith('"requests";r=2;t=')
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert answers[0].headers["ratelimit-policy"] == '"requests";q=1;w=60'
+    assert answers[0].headers["ratelimit"].startswith('"requests";r=0;t=')
     assert client.get("/v1/models", headers={"X-User": "bob"}).status_code == 200
     assert client.get("/health").status_code == 200
 
 
-def test_a_quota_holds_over_several_processes(make_client: MakeClient, make_url: Any) -> None:
+def test_a_quota_holds_over_several_processes(make_url: Any) -> None:
     url = make_url("postgresql")
-    clients = [make_client(database_url=url, requests_per_minute=10) for _ in range(2)]
+    databases = [Database(url), Database(url)]
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda n: clients[n % 2].get("/v1/models").status_code, range(24)))
-    assert 10 <= answers.count(200) <= 12  # a refill or two where the machine is slow
-    assert answers.count(200) + answers.count(429) == 24
+        standings = list(threads.map(lambda n: taken(databases[n % 2]), range(24)))
+    assert [standing.allowed for standing in standings].count(True) == HOURLY.amount
+    for database in databases:
+        database.close()
 
 
 def test_uploads_are_bounded_by_bytes_and_only_those_that_were_acknowledged_count(

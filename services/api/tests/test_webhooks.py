@@ -383,6 +383,19 @@ def test_only_what_was_asked_for_is_told(
     assert json.loads(body)["data"].keys() == {"analysis_id", "failure_code"}
 
 
+def test_a_finished_batch_is_told_without_an_analysis(
+    database: Database, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    endpoint_id, _ = registered(database, receiver.url, "batch.done")
+    with database.write() as session:
+        counts = {"batch_id": "b", "done": 2, "failed": 1, "total": 3}
+        audit.append(session, EventType.BATCH_FINISHED, actor="ada", analysis_id=None, details=counts)
+    with delivering(database) as deliverer:
+        tick_until(deliverer, wait_until, lambda: states(database, endpoint_id) == ["DELIVERED"])
+    ((_, body),) = receiver.requests
+    assert (json.loads(body)["type"], json.loads(body)["data"]) == ("batch.done", counts)
+
+
 def test_two_processes_tell_of_each_run_once(
     make_url: Any, receiver: Receiver, happen: Any, wait_until: WaitUntil
 ) -> None:

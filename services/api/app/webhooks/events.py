@@ -13,8 +13,19 @@ from app.audit.models import AuditEvent, EventType
 EVENT_TYPES: Mapping[str, EventType] = {
     "run.done": EventType.RUN_DONE,
     "run.failed": EventType.RUN_FAILED,
+    "batch.done": EventType.BATCH_FINISHED,
 }
-TOLD_DETAILS = ("run_id", "model_version", "verdict", "p_fake", "failure_code")
+TOLD_DETAILS = (
+    "run_id",
+    "model_version",
+    "verdict",
+    "p_fake",
+    "failure_code",
+    "batch_id",
+    "done",
+    "failed",
+    "total",
+)
 
 _NAMES = {kind: name for name, kind in EVENT_TYPES.items()}
 
@@ -29,6 +40,6 @@ def body_of(event: AuditEvent) -> str:
     content = {
         "type": name_of(event),
         "timestamp": event.timestamp.isoformat(),
-        "data": {"analysis_id": str(event.analysis_id), **told},
+        "data": ({} if event.analysis_id is None else {"analysis_id": str(event.analysis_id)}) | told,
     }
     return json.dumps(content, separators=(",", ":"))
