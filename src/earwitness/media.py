@@ -17,6 +17,8 @@ canonical view undoes; voices on different channels are examined together.
 Times count decoded sound: gaps in a container's time stamps are not filled with silence.
 """
 
+import errno
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +141,9 @@ class MediaStream:
             except av.FFmpegError:
                 self._broken_off = True
                 return
+            except IndexError:  # PyAV: a track that appears on the way; asked anew, it passes over such tracks
+                packets = self._container.demux(stream)
+                continue
             if packet is None:
                 return
             try:
@@ -183,7 +188,7 @@ def open_media(path: Path, limits: MediaLimits | None = None) -> Iterator[MediaS
         if os.fstat(opened.fileno()).st_size == 0:
             raise EmptyMediaError(f"{path.name} holds no bytes: the copy or the upload went wrong, send it again")
         # Opened anew by number: a file object without a name keeps FFmpeg from guessing by the extension.
-        with os.fdopen(os.dup(opened.fileno()), "rb") as nameless:
+        with _Nameless(io.FileIO(os.dup(opened.fileno()), "rb")) as nameless:
             container = _open_container(nameless, path.name, limits)
             with container:
                 stream = _pick_stream(container)
@@ -215,6 +220,16 @@ def read_waveform(
                 break
         samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
         return samples[:wanted], media.info
+
+
+class _Nameless(io.BufferedReader):
+    """Tells a decoder that it can't seek there, as files in C do: an absurd header may send it before the beginning."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError):
+            return -errno.EINVAL
 
 
 def _open_container(file: object, name: str, limits: MediaLimits) -> InputContainer:
