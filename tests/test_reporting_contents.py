@@ -208,7 +208,7 @@ def test_what_can_not_be_scored_again_says_why(tmp_path: Path, toy_scorer: Score
 
     spoken = write_audio(tmp_path / "c.wav", speechlike(5.0))
     _, look = look_again(spoken, examine(spoken, toy_scorer), None)
-    assert look.panel is None and "not loaded" in str(look.panel_absent)
+    assert look.panel is None and "not on the shelf" in str(look.panel_absent)
 
 
 def test_version_1_is_still_made_and_still_valid() -> None:
