@@ -41,9 +41,10 @@ def hostile(
     outcomes = examine(client, tmp_path, count)
     assert sum(outcomes.values()) == count
     assert outcomes["worker_crash"] <= max(1, CRASHES_SHARE * count), outcomes
-    assert (
-        outcomes["DONE"] and outcomes["run_timeout"] and outcomes["media_limit"] + outcomes["unsupported_media"]
-    ), outcomes
+    stopped = (
+        outcomes["run_timeout"] + outcomes["media_limit"]
+    )  # which of them comes first, the machine's speed decides
+    assert outcomes["DONE"] and outcomes["unsupported_media"] and stopped, outcomes
     assert client.get("/ready").json()["status"] == "ready"
     records = client.get("/v1/analysis", params={"limit": 200}).json()["items"]
     assert {record["status"] for record in records} <= {"DONE", "FAILED"}
