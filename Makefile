@@ -10,7 +10,7 @@ FILE ?=
 # The labelled speech to train on; see docs/datasets.md for the public ones.
 CORPUS ?= ../shared/corpus
 EXPERIMENT ?= ml/experiments/twin.toml
-RUN ?= runs/twin-seed1
+RUN ?= runs/twin-seed2
 MANIFEST ?= runs/manifests/earcorpus.csv
 SPLIT ?= dev
 # The averaged weights at the end of the schedule, or the `best` by held-out EER, a coarse figure (docs/experiments.md).

@@ -1,6 +1,6 @@
 """A candidate: the graph of a finished run with a draft of its spec, not yet calibrated.
 
-    make_candidate(Path("runs/twin-seed1"))     # writes candidate/model.onnx and candidate/model.json
+    make_candidate(Path("runs/twin-seed2"))     # writes candidate/model.onnx and candidate/model.json
 
 The draft makes llr = score and turns nobody away for being unlike the training data; `ml.evaluation.calibrate_run`
 replaces both by what was fitted on held-out recordings.

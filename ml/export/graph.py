@@ -1,6 +1,6 @@
 """From a trained network to an ONNX graph, front-end included, and the checks that it must pass.
 
-    path = export_graph(network, Path("runs/twin-seed1/model.onnx"))
+    path = export_graph(network, Path("runs/twin-seed2/model.onnx"))
     check_parity(network, path, waveforms)
 
 Nothing here writes into `models/audio`: that is `ml.export.promote`'s, after all gates passed.

@@ -1,6 +1,6 @@
 """The last gate: a candidate becomes `models/audio/latest.{onnx,json}`, and those before it stay on the shelf.
 
-    promote(Path("runs/twin-seed1"), Path("models/audio"), report)
+    promote(Path("runs/twin-seed2"), Path("models/audio"), report)
     rollback(Path("models/audio"))
 
 Nothing is written unless every gate was passed; how it is written is in `shelf`.
