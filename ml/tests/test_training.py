@@ -207,7 +207,7 @@ def test_two_processes_train_one_model(
         network.zero_grad()
         torch.manual_seed(trained.experiment.seed * 1_000_003 * MAX_PROCESSES + rank)
         settings = trained.experiment.train
-        scores = Trainable(network.train())(batch.waveforms, settings.frequency_mask_bins, False)
+        (scores,) = Trainable(network.train())(batch.waveforms, settings.frequency_mask_bins, False)
         batch_loss(scores, batch, settings).backward()  # type: ignore[no-untyped-call]
         gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
     mean = [(a + b) / 2 for a, b in zip(*gradients, strict=True)]

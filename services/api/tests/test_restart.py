@@ -38,9 +38,8 @@ def left_behind(make_client: MakeClient, make_url: Any, tmp_path: Path, upload: 
     return leave
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_was_running_is_failed_as_interrupted(left_behind: Any, make_client: MakeClient, kind: str) -> None:
-    place, analysis_id = left_behind(kind, Status.RUNNING)
+def test_what_was_running_is_failed_as_interrupted(left_behind: Any, make_client: MakeClient) -> None:
+    place, analysis_id = left_behind("sqlite", Status.RUNNING)
     client = make_client(**place)
     record = client.get(f"/v1/analysis/{analysis_id}").json()
     assert (record["status"], record["failure_code"]) == ("FAILED", "interrupted")
@@ -48,6 +47,18 @@ def test_what_was_running_is_failed_as_interrupted(left_behind: Any, make_client
     assert (run["outcome"], run["failure_code"], run["requested_by"]) == ("FAILED", "interrupted", "ada")
     assert run["method"] is None and run["model_version"] is None  # whatever the dead process worked with
     assert client.post(f"/v1/analysis/{analysis_id}/run").status_code == 200
+
+
+def test_what_was_running_without_a_job_is_done_by_another_worker(
+    left_behind: Any, make_client: MakeClient, wait_until: Callable[..., None]
+) -> None:
+    """On PostgreSQL others may be at work: no start fails their runs, and what nobody has any more is entered again."""
+    place, analysis_id = left_behind("postgresql", Status.RUNNING)
+    client = make_client(**place)
+    wait_until(lambda: client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE")
+    (run,) = client.get(f"/v1/analysis/{analysis_id}/runs").json()["items"]
+    assert (run["outcome"], run["requested_by"]) == ("DONE", "ada")
+    assert run["model_version"] is not None
 
 
 @pytest.mark.parametrize("kind", KINDS)
