@@ -1,7 +1,7 @@
 """Several SE-ResNets in one graph, each with a spectrogram of its own.
 
 A short window shows when something happens, a long one at which frequency; what a vocoder leaves behind is plain in the
-one or the other. Their mean is steadier on systems never heard than one network of the same cost (docs/experiments.md).
+one or the other. Their mean is better on systems never heard than either of them (docs/experiments.md).
 """
 
 from dataclasses import dataclass, field

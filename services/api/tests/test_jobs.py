@@ -108,14 +108,20 @@ def test_the_more_urgent_run_is_begun_first_by_workers(
     begun: list[uuid.UUID] = []
     wanted = [request(database, queue, new_id(), priority) for priority in (Priority.BATCH, Priority.ASYNC)]
     wanted.append(request(database, queue, new_id(), Priority.INTERACTIVE))
-    # These runs leave their records as they were, so they should not be found again as runs without a job.
+
+    def perform(analysis_id: uuid.UUID, run_id: uuid.UUID, _claim: object) -> None:
+        begun.append(run_id)
+        with database.write() as session:  # ended, or the look of a starting worker takes it for one without a job
+            record = records.get(session, analysis_id)
+            assert record is not None
+            record.status = Status.DONE
+
     seldom = replace(OPTIONS, heartbeat=timedelta(minutes=1), lost_after=timedelta(minutes=2))
-    worker = JobWorker(database, lambda _analysis_id, run_id, _claim: begun.append(run_id), lambda: None, seldom)
+    worker = JobWorker(database, perform, lambda: None, seldom)
     worker.start()
-    wait_until(lambda: len(set(begun)) == len(wanted))
+    wait_until(lambda: len(begun) >= 3)
     worker.close()
-    # The look that a starting worker takes may still find one of them without its job and enter it once more.
-    assert list(dict.fromkeys(begun)) == wanted[::-1]
+    assert begun == wanted[::-1]
 
 
 def test_the_more_urgent_run_is_begun_first_in_one_process() -> None:
