@@ -55,7 +55,16 @@ class DataConfig:
     """By different vocoders, drawn for the clip; rendering takes about 60 ms each."""
     splice_share: float = 0.08
     """Share of the spoof half of a batch that is bona fide speech with synthetic stretches."""
+    companion_share: float = 0.0
+    """Share of the spoof half of a batch that comes from the same place as the bona fide clip beside it (by the same
+    speaker where there is one), through the same channel: what the two have in common can't tell them apart."""
     cache_dir: str = "runs/cache"
+
+    def __post_init__(self) -> None:
+        if self.copy_share + self.splice_share + self.companion_share > 1.0:
+            raise ConfigError(
+                "data.copy_share, splice_share and companion_share are shares of one half: at most 1 in all"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,9 @@ class TrainConfig:
     warmup_steps: int = 100
     label_smoothing: float = 0.02
     frame_loss_weight: float = 0.3
+    rank_loss_weight: float = 0.0
+    """Of the pairs of a batch (copies, splices, companions): each spoof clip is to score above the bona fide one beside
+    it, whatever both score (RankNet's loss, Burges et al., 2005)."""
     ema_decay: float = 0.998
     frequency_mask_bins: int = 24
     """Widest band that is blanked in the spectrogram of a training clip; 0 switches it off."""
@@ -90,6 +102,9 @@ class TrainConfig:
 class Experiment:
     name: str
     seed: int = 1
+    start_from: str = ""
+    """Name of an experiment whose run with this seed gives the first weights (the averaged ones of its end); its folder
+    lies beside this run's. Empty: random weights."""
     architecture: str = "seresnet"
     model: Mapping[str, Any] = field(default_factory=dict)
     vocoders: tuple[VocoderConfig, ...] = ()

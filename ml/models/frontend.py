@@ -1,7 +1,7 @@
 """Spectrogram front-ends, inside the graph: a waveform goes in, so training and inference can't differ.
 
 The short-time Fourier transform is a strided convolution with windowed sines and cosines, which ONNX Runtime
-runs several times faster than its own STFT operator.
+runs several times faster than its own STFT operator; in training it is a fast Fourier transform.
 """
 
 import math
@@ -97,9 +97,7 @@ class LogSpectrogram(nn.Module):
     def forward(self, waveforms: Tensor) -> Tensor:
         if margin := self.config.margin:
             waveforms = waveforms[:, margin:-margin]
-        parts = F.conv1d(waveforms.unsqueeze(1), self.fourier_kernel(), stride=self.config.hop)
-        real, imaginary = parts.chunk(2, dim=1)
-        power = real.square() + imaginary.square()
+        power = self._power_by_fft(waveforms) if self.training else self._power(waveforms)
         if self.config.kind == "mel":
             power = torch.matmul(self.get_buffer("mel"), power)
         # log(power + floor), but with 1 added in the place of the floor: the exporter takes 1e-9 for 0 and drops it.
@@ -110,6 +108,19 @@ class LogSpectrogram(nn.Module):
             spread = (logarithm - mean).square().mean(-1, keepdim=True).add(SPREAD_FLOOR).sqrt()
             normalised = (1 - share) * normalised + share * (logarithm - mean) / spread
         return normalised.unsqueeze(1)
+
+    def _power(self, waveforms: Tensor) -> Tensor:
+        """(batch, bins, frames)"""
+        parts = F.conv1d(waveforms.unsqueeze(1), self.fourier_kernel(), stride=self.config.hop)
+        real, imaginary = parts.chunk(2, dim=1)
+        return real.square() + imaginary.square()
+
+    def _power_by_fft(self, waveforms: Tensor) -> Tensor:
+        """The same to rounding, and several times faster in PyTorch: for training, which is never exported."""
+        frames = waveforms.unfold(-1, self.config.window, self.config.hop) * self.get_buffer("taper")
+        spectrum = torch.fft.rfft(frames, n=self.config.fft)[..., slice(*self.config.bin_range)]
+        power: Tensor = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+        return power
 
     def fourier_kernel(self) -> Tensor:
         """(2 * bins of the band, 1, window): Hann-windowed cosines, then sines; a full-scale sine has power 1."""

@@ -58,6 +58,17 @@ def test_the_front_end_agrees_with_a_fourier_transform(kind: str) -> None:
     assert actual == pytest.approx(np.log(power + config.floor_power) / np.sqrt(1 + 1e-5), abs=2e-3)
 
 
+@pytest.mark.parametrize("kind", ["linear", "mel"])
+def test_training_hears_what_is_exported(kind: str) -> None:
+    frontend = LogSpectrogram(FrontendConfig(kind=kind, margin=200)).requires_grad_(requires_grad=False)
+    frontend.normalise.eval()  # running statistics in both
+    waves = torch.randn(3, 16_000, generator=torch.Generator().manual_seed(1)) * 0.05
+    waves[2] = 0.0
+    trained, exported = frontend(waves), frontend.eval()(waves)
+    assert trained.shape == exported.shape
+    assert torch.allclose(trained, exported, atol=2e-3)
+
+
 def test_every_mel_filter_hears_something() -> None:
     assert (mel_filters(80, 512, 60.0, 7600.0).sum(axis=1) > 0).all()
 

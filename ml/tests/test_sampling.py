@@ -1,11 +1,12 @@
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ml.datasets.manifest import HUMAN, Clip, Kind, Label
-from ml.training.sampling import draw_weights, hold_out, with_fold_groups
+from ml.training.sampling import companions, draw_weights, hold_out, with_fold_groups
 
 
 def clip(*, spoof: bool, repo: str, source_set: str = "s", lineage: str = "tts-a", speaker: str = "p") -> Clip:
@@ -122,3 +123,18 @@ def test_weights_of_each_class_sum_to_one(corpus: list[Clip]) -> None:
     spoof = np.array([c.label is Label.SPOOF for c in corpus])
     assert weights[spoof].sum() == pytest.approx(1.0)
     assert weights[~spoof].sum() == pytest.approx(1.0)
+
+
+def test_companions_are_the_nearest_synthetic_clips() -> None:
+    clips = [
+        clip(spoof=False, repo="a", speaker="p"),
+        clip(spoof=False, repo="a", speaker="q"),
+        clip(spoof=False, repo="a", source_set="other", speaker="unknown"),
+        clip(spoof=False, repo="b"),
+        clip(spoof=True, repo="a", speaker="p"),
+        clip(spoof=True, repo="a", speaker="unknown"),
+        replace(clip(spoof=True, repo="a", speaker="p"), kind=Kind.EDIT),
+        clip(spoof=True, repo="c", speaker="p"),
+    ]
+    found = {bonafide: near.tolist() for bonafide, near in companions(clips).items()}
+    assert found == {0: [4], 1: [4, 5], 2: [4, 5]}

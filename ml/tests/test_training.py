@@ -16,12 +16,12 @@ import torch
 from ml.config import ConfigError, Experiment
 from ml.datasets.manifest import read_manifest, write_manifest
 from ml.models import build_network
-from ml.models.heads import mask_frequency
+from ml.models.heads import Scores, mask_frequency
 from ml.provenance import LIBRARIES, seed_everything
 from ml.tests.conftest import SMOKE
 from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
-from ml.training.checkpoint import load
+from ml.training.checkpoint import load, save
 from ml.training.store import WaveformStore
 from ml.training.train import (
     GRADIENT_NORM_MAX,
@@ -254,6 +254,78 @@ def test_copies_and_splices_are_labelled_by_frame(smoke_experiment: Experiment) 
     assert ((spoof_frames > 0) & (spoof_frames < 1)).float().mean() > 0.8
 
 
+def test_companions_come_from_the_place_of_their_bona_fide_clip(smoke_experiment: Experiment) -> None:
+    data = replace(smoke_experiment.data, copy_share=0.0, splice_share=0.0, companion_share=1.0)
+    experiment = replace(smoke_experiment, data=data)
+    store = WaveformStore.open_or_build(read_manifest(Path(data.manifest)), Path(data.cache_dir))
+    _, hop = build_network(experiment.architecture, experiment.model)
+    factory = BatchFactory(experiment, store, load_bank("", store), hop)
+    for bonafide, (near, weights) in factory.companions.items():
+        assert {store.clips[i].source_repo for i in near} == {store.clips[bonafide].source_repo}
+        assert weights.sum() == pytest.approx(1.0)
+    with_one = [int(i) in factory.companions for i in factory.bonafide]
+    assert any(with_one)
+    batch = factory[0]
+    assert batch.paired.any()
+    assert all(with_one) == bool(batch.paired.all())
+
+
+def test_the_rank_loss_asks_for_the_order_of_pairs_alone(smoke_experiment: Experiment) -> None:
+    def loss(bonafide: float, spoof: float, *, paired: bool) -> float:
+        scores = Scores(torch.tensor([bonafide, spoof]), torch.zeros(2, 3), torch.zeros(2, 1))
+        batch = Batch(torch.zeros(2, 8), torch.tensor([0.0, 1.0]), torch.zeros(2, 3), torch.tensor([paired]))
+        ranked = replace(smoke_experiment.train, rank_loss_weight=1.0)
+        plain = replace(smoke_experiment.train, rank_loss_weight=0.0)
+        return float(batch_loss(scores, batch, ranked) - batch_loss(scores, batch, plain))
+
+    assert loss(1.0, 2.0, paired=False) == 0.0
+    assert loss(1.0, 2.0, paired=True) == pytest.approx(loss(-4.0, -3.0, paired=True), abs=1e-6)
+    assert loss(1.0, 2.0, paired=True) < loss(2.0, 1.0, paired=True)
+
+
+def test_a_run_starts_from_the_end_of_another(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    first = replace(steps(smoke_experiment, 2), name="first")
+    second = replace(steps(smoke_experiment, 0), name="second", start_from="first")
+    with pytest.raises(ConfigError, match="train first"):
+        train(second, tmp_path / "second-seed1", quiet=True)
+    train(first, tmp_path / f"first-seed{first.seed}", quiet=True)
+    unfinished = replace(second, train=replace(second.train, max_steps=1, evaluate_every=1))
+    train(unfinished, tmp_path / "second", quiet=True)
+    saved = load(tmp_path / "second" / "last.pt")
+    assert saved.provenance["start_from"]["experiment"] == "first"
+    parent = load(tmp_path / f"first-seed{first.seed}" / "last.pt").averaged_weights
+    # One step of a learning rate that only begins to warm up moves no weight far.
+    assert all(
+        torch.allclose(saved.weights[k].float(), parent[k].float(), atol=0.05) for k in parent if "score" in k
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"train.max_steps": 4}, "finish that run first"),
+        ({"data.holdout_seed": 9}, "held other clips out"),
+        ({"model.embedding": 7}, "of another network"),
+    ],
+)
+def test_a_run_starts_only_from_what_fits(
+    smoke_experiment: Experiment, tmp_path: Path, change: dict[str, int], what: str
+) -> None:
+    first = replace(steps(smoke_experiment, 1), name="first")
+    folder = tmp_path / f"first-seed{first.seed}"
+    train(first, folder, quiet=True)
+    second = replace(first, name="second", start_from="first")
+    if "train.max_steps" in change:  # the first was meant to be longer than it is
+        saved = load(folder / "last.pt")
+        save(replace(saved, experiment=steps(first, 4)), folder / "last.pt")
+    elif "data.holdout_seed" in change:
+        second = replace(second, data=replace(second.data, holdout_seed=9))
+    else:
+        second = replace(second, model={**second.model, "embedding": 7})
+    with pytest.raises(ConfigError, match=what):
+        train(second, tmp_path / "second", quiet=True)
+
+
 def test_an_unreadable_clip_is_skipped_with_a_line(toy_manifest: Path, tmp_path: Path) -> None:
     clips = read_manifest(toy_manifest)[:3]
     broken = tmp_path / "broken.wav"
@@ -295,7 +367,7 @@ def test_each_member_of_an_ensemble_learns_from_its_own_loss(smoke_experiment: E
     """So that one member's weights don't depend on the other's."""
     network, _ = build_network("ensemble", {"members": [dict(smoke_experiment.model)] * 2})
     waves = torch.randn(4, 16_000, generator=torch.Generator().manual_seed(1)) * 0.05
-    batch = Batch(waves, torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.zeros(4, 7))
+    batch = Batch(waves, torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.zeros(4, 7), torch.zeros(2, dtype=torch.bool))
     first, _second = Trainable(network)(waves, 0, False)
     batch_loss(first, batch, smoke_experiment.train).backward()  # type: ignore[no-untyped-call]
     touched = [any(p.grad is not None for p in member.parameters()) for member in network.members]

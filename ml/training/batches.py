@@ -19,7 +19,7 @@ from earwitness.waveform import Samples, sample_count, seconds
 from ml.augment import METHODS, NoiseBank, SpliceConfig, augment, copy_synthesise, splice
 from ml.config import Experiment
 from ml.datasets.manifest import Kind, Label
-from ml.training.sampling import draw_weights
+from ml.training.sampling import companions, draw_weights
 from ml.training.store import WaveformStore
 from ml.vocoders.copies import Copies
 
@@ -35,6 +35,9 @@ class Batch:
     """(batch,) float32: 1 is spoof"""
     frame_labels: Tensor
     """(batch, frames) float32; NaN where it is not known which frames are synthetic"""
+    paired: Tensor
+    """(batch / 2,) bool: whether spoof clip i was made from bona fide clip i or comes from the same place, and went
+    through the same channel"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,9 @@ class BatchFactory(Dataset[Batch]):
         if not (self.bonafide.size and self.spoof.size):
             raise ValueError("training needs clips of both classes")
         self.bonafide_weights, self.spoof_weights = weights[self.bonafide], weights[self.spoof]
+        self.companions = {
+            i: (near, weights[near] / weights[near].sum()) for i, near in companions(store.clips).items()
+        }
 
     def __len__(self) -> int:
         return self.experiment.train.max_steps
@@ -96,11 +102,11 @@ class BatchFactory(Dataset[Batch]):
         channel_seeds = rng.integers(2**63, size=2 * half)
         waveforms = [self._channel(x, int(seed)) for x, seed in zip(human, channel_seeds[:half], strict=True)]
         frame_labels = [np.zeros(frames, np.float32)] * half
+        paired = np.zeros(half, np.bool_)
         for position, draw in enumerate(rng.random(half)):
-            seed = int(channel_seeds[half + position])
             if draw < data.copy_share:
                 fake, labels = self._copy(human[position], places[position], rng), np.ones(frames, np.float32)
-                seed = int(channel_seeds[position])  # the channel of its source
+                paired[position] = True
             elif draw < data.copy_share + data.splice_share:
                 own = rng.random() < OWN_COPY_SHARE
                 donor = (
@@ -108,16 +114,24 @@ class BatchFactory(Dataset[Batch]):
                 )
                 fake, spliced = splice(human[position], donor, rng, self.splicing)
                 labels = spliced.astype(np.float32)
-                seed = int(channel_seeds[position])
+                paired[position] = True
+            elif draw < data.copy_share + data.splice_share + data.companion_share and (
+                near := self.companions.get(places[position].index)
+            ):
+                place = self._place(int(rng.choice(near[0], p=near[1])), length, rng)
+                fake, labels = place.cut(self.store.waveform(place.index)), np.ones(frames, np.float32)
+                paired[position] = True
             else:
                 fake, kind = self._draw_spoof(length, rng)
                 labels = np.full(frames, np.nan if kind is Kind.EDIT else 1.0, np.float32)
+            seed = int(channel_seeds[position if paired[position] else half + position])
             waveforms.append(self._channel(fake, seed))
             frame_labels.append(labels)
         return Batch(
             waveforms=torch.from_numpy(np.stack(waveforms)),
             labels=torch.cat([torch.zeros(half), torch.ones(half)]),
             frame_labels=torch.from_numpy(np.stack(frame_labels)),
+            paired=torch.from_numpy(paired),
         )
 
     def _copy(self, samples: Samples, place: _Place, rng: np.random.Generator) -> Samples:

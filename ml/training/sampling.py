@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.datasets.manifest import UNKNOWN, Clip, Label
+from ml.datasets.manifest import UNKNOWN, Clip, Kind, Label
 
 MIN_REPOSITORIES = 8
 """A corpus of fewer sources can't be folded by them: whole speakers and whole systems are kept apart instead."""
@@ -90,6 +90,32 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int, *, disjoint_speaker
         )
     dropped = set(range(len(clips))) - set(train) - set(heldout)
     return Split(tuple(train), tuple(heldout), tuple(sorted(dropped)))
+
+
+def companions(clips: Sequence[Clip]) -> dict[int, NDArray[np.intp]]:
+    """For each bona fide clip that has any, the indices of the wholly synthetic clips of its source repository.
+
+    Those by the same speaker where there are some, else those of the same source set, else all: the nearer the two
+    are, the less but the synthesis tells them apart.
+    """
+    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, clip in enumerate(clips):
+        if clip.label == Label.SPOOF and clip.kind is not Kind.EDIT:
+            for place in _places(clip):
+                places[place].append(i)
+    found = {}
+    for i, clip in enumerate(clips):
+        if clip.label == Label.BONAFIDE:
+            nearest = next((place for place in _places(clip) if place in places), None)
+            if nearest is not None:
+                found[i] = np.array(places[nearest])
+    return found
+
+
+def _places(clip: Clip) -> list[tuple[str, ...]]:
+    """Where a clip comes from, the narrowest place first."""
+    wide: list[tuple[str, ...]] = [("set", clip.source_repo, clip.source_set), ("repo", clip.source_repo)]
+    return wide if clip.speaker == UNKNOWN else [("speaker", clip.source_repo, clip.speaker), *wide]
 
 
 def draw_weights(clips: Sequence[Clip], balance: float = 0.5, pairing: float = 1.0) -> NDArray[np.float64]:

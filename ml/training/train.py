@@ -70,10 +70,13 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
             copies = copies_for(experiment, store, cache, quiet=quiet)
         network, frame_hop = build_network(experiment.architecture, experiment.model)
+        start = _starting_point(experiment, run_dir, network)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         bank = load_bank(experiment.data.noise_dir, store)
         factory = BatchFactory(experiment, store, bank, frame_hop, copies)
-        state = _State(experiment, network, settings, run_dir, _provenance(experiment, split, store, heldout))
+        state = _State(
+            experiment, network, settings, run_dir, _provenance(experiment, split, store, heldout) | start
+        )
         if resume and (run_dir / CHECKPOINT_NAME).exists():
             saved = load(run_dir / CHECKPOINT_NAME)
             check_same_run(saved, experiment, state.provenance, run_dir)
@@ -126,6 +129,29 @@ def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
         raise ConfigError(f"{experiment.data.manifest}: {error}") from error
 
 
+def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork) -> dict[str, object]:
+    """Give the network the weights that the experiment starts from; what the run's provenance says of them.
+
+    ConfigError where that run is missing, is not at its end, is of another network or held other clips out: those
+    would no longer be held out here.
+    """
+    if not experiment.start_from:
+        return {}
+    path = run_dir.parent / f"{experiment.start_from}-seed{experiment.seed}" / CHECKPOINT_NAME
+    saved = load(path)
+    first = saved.experiment
+    if saved.step < first.train.max_steps:
+        raise ConfigError(f"{path} stands at step {saved.step} of {first.train.max_steps}: finish that run first")
+    if (first.architecture, first.model) != (experiment.architecture, experiment.model):
+        raise ConfigError(f"{path} is of another network: [model] must be that of {experiment.start_from}")
+    held_out = ("manifest", "train_split", "holdout_share", "holdout_seed")
+    for key in held_out:
+        if getattr(first.data, key) != getattr(experiment.data, key):
+            raise ConfigError(f"{path} held other clips out: data.{key} must be that of {experiment.start_from}")
+    network.load_state_dict(saved.averaged_weights)
+    return {"start_from": {"experiment": first.name, "steps": saved.step, "provenance": saved.provenance}}
+
+
 def check_same_run(
     saved: Checkpoint, experiment: Experiment, provenance: Mapping[str, object], run_dir: Path
 ) -> None:
@@ -159,12 +185,17 @@ class Trainable(nn.Module):
 
 
 def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
-    """Cross-entropy of the window's score, plus that of the frames whose label is known."""
+    """Cross-entropy of the window's score, plus that of the frames whose label is known, plus that of the order
+    within the pairs."""
     smooth = settings.label_smoothing
     loss = F.binary_cross_entropy_with_logits(scores.score, batch.labels * (1 - 2 * smooth) + smooth)
     known = ~torch.isnan(batch.frame_labels)
     frame_loss = F.binary_cross_entropy_with_logits(scores.frame_scores[known], batch.frame_labels[known])
-    return loss + settings.frame_loss_weight * frame_loss
+    loss = loss + settings.frame_loss_weight * frame_loss
+    if settings.rank_loss_weight and bool(batch.paired.any()):
+        bonafide, spoof = scores.score.chunk(2)
+        loss = loss + settings.rank_loss_weight * F.softplus((bonafide - spoof)[batch.paired]).mean()
+    return loss
 
 
 class _State:
@@ -197,7 +228,9 @@ class _State:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.settings, self.step)
         self.network.train()
-        on_device = Batch(*(part.to(device) for part in (batch.waveforms, batch.labels, batch.frame_labels)))
+        on_device = Batch(
+            *(part.to(device) for part in (batch.waveforms, batch.labels, batch.frame_labels, batch.paired))
+        )
         each = trainable(on_device.waveforms, self.settings.frequency_mask_bins, self.settings.precision == "bf16")
         losses = torch.stack([batch_loss(scores, on_device, self.settings) for scores in each])
         self.optimiser.zero_grad(set_to_none=True)
