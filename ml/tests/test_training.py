@@ -19,6 +19,7 @@ from ml.models import build_network
 from ml.models.heads import Scores, mask_frequency
 from ml.provenance import LIBRARIES, seed_everything
 from ml.tests.conftest import SMOKE
+from ml.training.__main__ import main as command
 from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import load, save
@@ -161,6 +162,39 @@ def test_the_training_script_always_does_a_few_steps(toy_manifest: Path, tmp_pat
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     assert json.loads(done.stdout)["steps"] == count
+
+
+def test_the_first_stage_is_trained_first(
+    toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        SMOKE.read_text()
+        .replace("runs/smoke/cache", str(tmp_path / "cache"))
+        .replace("max_steps = 90", "max_steps = 1")
+    )
+    (tmp_path / "one.toml").write_text(text.replace('"smoke"', '"one"'))
+    (tmp_path / "two.toml").write_text(text.replace('"smoke"', '"two"\nstart_from = "one"'))
+    (tmp_path / "three.toml").write_text(text.replace('"smoke"', '"three"\nstart_from = "two"'))
+
+    def run(name: str) -> int:
+        out = tmp_path / "runs" / name
+        return command(
+            [
+                "--config",
+                str(tmp_path / f"{name}.toml"),
+                "--manifest",
+                str(toy_manifest),
+                "--out",
+                str(out),
+                "--quiet",
+            ]
+        )
+
+    assert run("two") == 0
+    assert load(tmp_path / "runs" / "one-seed7" / "last.pt").step == 1
+    assert load(tmp_path / "runs" / "two" / "last.pt").provenance["start_from"]["experiment"] == "one"
+    assert run("three") == 2
+    assert "starts from none" in capsys.readouterr().err
 
 
 def test_an_unusable_experiment_is_an_error_of_one_line(tmp_path: Path) -> None:

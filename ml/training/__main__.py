@@ -1,5 +1,8 @@
 """`python -m ml.training --config FILE`: train, or go on with, an experiment.
 
+Where it starts from another experiment (`start_from`), that one is looked for beside FILE and its run, with the same
+seed and manifest, beside this run; it is trained first as far as it isn't.
+
 Exit codes: 0 done, 2 the experiment or the data can't be used.
 """
 
@@ -12,7 +15,7 @@ from typing import Any
 
 from ml.config import ConfigError, load_experiment
 from ml.datasets.errors import DatasetError
-from ml.training.train import train
+from ml.training.train import run_folder, train
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     }
     try:
         experiment = load_experiment(options.config, overrides)
-        out = options.out or Path("runs") / f"{experiment.name}-seed{experiment.seed}"
+        out = options.out or run_folder(Path("runs"), experiment)
+        if experiment.start_from:
+            file = options.config.with_name(f"{experiment.start_from}.toml")
+            first = load_experiment(file, {"seed": experiment.seed, "data.manifest": experiment.data.manifest})
+            if first.name != experiment.start_from or first.start_from:
+                raise ConfigError(f"{file} must be an experiment of that name which starts from none")
+            train(first, run_folder(out.parent, first), quiet=options.quiet)
         result = train(experiment, out, resume=not options.fresh, quiet=options.quiet)
     except (ConfigError, DatasetError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -111,6 +111,11 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early)
 
 
+def run_folder(runs: Path, experiment: Experiment) -> Path:
+    """Where a run lies by default, and where one that starts from it looks for it."""
+    return runs / f"{experiment.name}-seed{experiment.seed}"
+
+
 def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
     """The clips of the experiment's training split, and which of them are held out."""
     manifest = read_manifest(Path(experiment.data.manifest))
@@ -137,7 +142,7 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
     """
     if not experiment.start_from:
         return {}
-    path = run_dir.parent / f"{experiment.start_from}-seed{experiment.seed}" / CHECKPOINT_NAME
+    path = run_folder(run_dir.parent, replace(experiment, name=experiment.start_from)) / CHECKPOINT_NAME
     saved = load(path)
     first = saved.experiment
     if saved.step < first.train.max_steps:
