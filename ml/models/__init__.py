@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ml.config import ConfigError, parse
-from ml.models import ensemble, lcnn, seresnet
+from ml.models import conformer, ensemble, lcnn, raw, seresnet
 from ml.models.heads import Scores, SpoofNetwork
 
 __all__ = ["ARCHITECTURES", "Architecture", "Scores", "SpoofNetwork", "build_network"]
@@ -23,6 +23,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "seresnet": Architecture(seresnet.SeResNetConfig, seresnet.build, seresnet.frame_hop_samples),
     "ensemble": Architecture(ensemble.EnsembleConfig, ensemble.build, ensemble.frame_hop_samples),
     "lcnn": Architecture(lcnn.LcnnConfig, lcnn.build, lcnn.frame_hop_samples),
+    "conformer": Architecture(conformer.ConformerConfig, conformer.build, conformer.frame_hop_samples),
+    "raw": Architecture(raw.RawConfig, raw.build, raw.frame_hop_samples),
 }
 
 

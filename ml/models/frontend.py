@@ -22,7 +22,8 @@ SPREAD_FLOOR = 0.25
 @dataclass(frozen=True, slots=True)
 class FrontendConfig:
     kind: str = "linear"
-    """`linear`: log power spectrogram, fft/2+1 bins; `mel`: log-mel."""
+    """`linear`: log power spectrogram, fft/2+1 bins; `mel`: log-mel; `constant_q`: bands whose width grows with their
+    frequency, `bands_per_octave` of them an octave and none narrower than the transform's bins."""
     fft: int = 512
     window: int = 400
     hop: int = 160
@@ -30,6 +31,7 @@ class FrontendConfig:
     """Samples left out at either end, so that the windows of several front-ends are centred at the same times and
     give as many frames for every length."""
     mels: int = 80
+    bands_per_octave: int = 16
     band_hz: tuple[float, float] = (60.0, 7600.0)
     """Bins outside are left out: the canonical view has removed what lay there, and bins without variance would
     enter the network with a huge gain."""
@@ -43,8 +45,10 @@ class FrontendConfig:
     frequency-wise normalisation, Kim et al., 2022)."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("linear", "mel"):
-            raise ValueError(f"frontend kind must be linear or mel, not {self.kind!r}")
+        if self.kind not in ("linear", "mel", "constant_q"):
+            raise ValueError(f"frontend kind must be linear, mel or constant_q, not {self.kind!r}")
+        if self.kind == "constant_q" and self.band_hz[0] <= 0.0:
+            raise ValueError("octaves need a band_hz that begins above 0 Hz")
         if not self.hop <= self.window <= self.fft:
             raise ValueError("need hop <= window <= fft")
         if self.margin < 0:
@@ -58,7 +62,11 @@ class FrontendConfig:
 
     @property
     def bins(self) -> int:
-        return self.mels if self.kind == "mel" else self.bin_range[1] - self.bin_range[0]
+        if self.kind == "mel":
+            return self.mels
+        if self.kind == "constant_q":
+            return round(self.bands_per_octave * math.log2(self.band_hz[1] / self.band_hz[0]))
+        return self.bin_range[1] - self.bin_range[0]
 
     @property
     def bin_range(self) -> tuple[int, int]:
@@ -88,18 +96,19 @@ class LogSpectrogram(nn.Module):
         # Scaled so that a full-scale sine has power 1.
         taper = (hann * 2.0 / hann.sum()).astype(np.float32)
         self.register_buffer("taper", torch.from_numpy(taper), persistent=False)
-        if config.kind == "mel":
+        if config.kind != "linear":
             first, end = config.bin_range
-            filters = mel_filters(config.mels, config.fft, *config.band_hz)[:, first:end]
-            self.register_buffer("mel", torch.from_numpy(filters), persistent=False)
+            make = mel_filters if config.kind == "mel" else constant_q_filters
+            filters = make(config.bins, config.fft, *config.band_hz)[:, first:end]
+            self.register_buffer("bands", torch.from_numpy(filters), persistent=False)
         self.normalise = nn.BatchNorm1d(config.bins, affine=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         if margin := self.config.margin:
             waveforms = waveforms[:, margin:-margin]
         power = self._power_by_fft(waveforms) if self.training else self._power(waveforms)
-        if self.config.kind == "mel":
-            power = torch.matmul(self.get_buffer("mel"), power)
+        if self.config.kind != "linear":
+            power = torch.matmul(self.get_buffer("bands"), power)
         # log(power + floor), but with 1 added in the place of the floor: the exporter takes 1e-9 for 0 and drops it.
         logarithm = torch.log(power / self.config.floor_power + 1.0) + math.log(self.config.floor_power)
         normalised: Tensor = self.normalise(logarithm)
@@ -136,9 +145,25 @@ def mel_filters(mels: int, fft: int, low_hz: float, high_hz: float) -> NDArray[n
         return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0))
 
     edges_mel = np.linspace(to_mel(low_hz), to_mel(high_hz), mels + 2)
-    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    return _triangles(700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0), fft)
+
+
+def constant_q_filters(bands: int, fft: int, low_hz: float, high_hz: float) -> NDArray[np.float32]:
+    """Triangular filters evenly spaced in octaves, shape (bands, fft/2 + 1), each of peak 1 and at least two bins wide.
+
+    A constant-Q transform (Brown, 1991) out of one Fourier transform: at the bottom its bands are as wide as the
+    transform's bins allow.
+    """
+    edges_hz = np.geomspace(low_hz, high_hz, bands + 2)
+    return _triangles(edges_hz, fft, narrowest_hz=SAMPLE_RATE_HZ / fft)
+
+
+def _triangles(edges_hz: NDArray[np.float64], fft: int, narrowest_hz: float = 0.0) -> NDArray[np.float32]:
+    """Filter i rises from edge i to edge i + 1, or over `narrowest_hz`, and falls to edge i + 2."""
     bins_hz = np.arange(fft // 2 + 1) * SAMPLE_RATE_HZ / fft
-    lower, centre, upper = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    centre = edges_hz[1:-1, None]
+    lower = np.minimum(edges_hz[:-2, None], centre - narrowest_hz)
+    upper = np.maximum(edges_hz[2:, None], centre + narrowest_hz)
     rising = (bins_hz - lower) / (centre - lower)
     falling = (upper - bins_hz) / (upper - centre)
     return np.clip(np.minimum(rising, falling), 0.0, None).astype(np.float32)

@@ -36,6 +36,8 @@ SMALL: dict[str, dict[str, Any]] = {
             },
         ]
     },
+    "conformer": {"stem_channels": 4, "width": 8, "heads": 2, "blocks": 1, "kernel": 3, "embedding": 8},
+    "raw": {"filters": 4, "channels": [4, 8], "strides": [16, 16], "embedding": 8},
 }
 
 

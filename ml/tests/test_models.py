@@ -4,17 +4,17 @@ import torch
 
 from ml.config import ConfigError
 from ml.models import ARCHITECTURES, build_network
-from ml.models.frontend import FrontendConfig, LogSpectrogram, mel_filters
+from ml.models.frontend import FrontendConfig, LogSpectrogram, constant_q_filters, mel_filters
 from ml.models.heads import FrequencyPool, FrequencyRows, SpoofNetwork
 
-KINDS = ("linear", "mel")
+KINDS = ("linear", "mel", "constant_q")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("frames", [4, 19, 25])
 def test_one_frame_score_for_each_frame_hop(architecture: str, kind: str, frames: int) -> None:
-    one = {"frontend": {"kind": kind}}
+    one = {} if architecture == "raw" else {"frontend": {"kind": kind}}
     network, hop = build_network(architecture, {"members": [one, one]} if architecture == "ensemble" else one)
     scores = network.eval()(torch.randn(2, frames * hop) * 0.05)
     assert scores.score.shape == (2,)
@@ -45,7 +45,7 @@ def test_silence_gives_finite_scores(architecture: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_front_end_agrees_with_a_fourier_transform(kind: str) -> None:
-    config = FrontendConfig(kind=kind, band_hz=(0.0, 8000.0))
+    config = FrontendConfig(kind=kind, band_hz=(50.0, 8000.0) if kind == "constant_q" else (0.0, 8000.0))
     wave = np.random.default_rng(1).standard_normal(8_000).astype(np.float32) * 0.1
     frontend = LogSpectrogram(config).eval()
     actual = frontend(torch.from_numpy(wave)[None])[0, 0].numpy()
@@ -54,11 +54,14 @@ def test_the_front_end_agrees_with_a_fourier_transform(kind: str) -> None:
     power = np.abs(np.fft.rfft(frames * hann * 2 / hann.sum(), config.fft)).T ** 2
     if kind == "mel":
         power = mel_filters(config.mels, config.fft, *config.band_hz) @ power
+    elif kind == "constant_q":
+        inside = slice(*config.bin_range)
+        power = constant_q_filters(config.bins, config.fft, *config.band_hz)[:, inside] @ power[inside]
     # The statistics of an untrained normalisation are mean 0, variance 1 (and its own epsilon).
     assert actual == pytest.approx(np.log(power + config.floor_power) / np.sqrt(1 + 1e-5), abs=2e-3)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mel"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_hears_what_is_exported(kind: str) -> None:
     frontend = LogSpectrogram(FrontendConfig(kind=kind, margin=200)).requires_grad_(requires_grad=False)
     frontend.normalise.eval()  # running statistics in both
@@ -69,8 +72,15 @@ def test_training_hears_what_is_exported(kind: str) -> None:
     assert torch.allclose(trained, exported, atol=2e-3)
 
 
-def test_every_mel_filter_hears_something() -> None:
+def test_every_filter_hears_something() -> None:
     assert (mel_filters(80, 512, 60.0, 7600.0).sum(axis=1) > 0).all()
+    assert (constant_q_filters(112, 512, 60.0, 7600.0).sum(axis=1) > 0).all()
+
+
+def test_constant_q_bands_widen_with_their_frequency() -> None:
+    filters = constant_q_filters(48, 4096, 500.0, 8000.0)
+    width = (filters > 0).sum(axis=1)
+    assert width[36] / width[12] == pytest.approx(4.0, rel=0.15)  # 24 bands of 12 an octave higher
 
 
 def test_bins_outside_the_band_do_not_reach_the_network() -> None:
@@ -114,10 +124,15 @@ def test_a_network_without_members_is_refused() -> None:
 @pytest.mark.parametrize(
     ("architecture", "model", "named"),
     [
+        ("seresnet", {"frontend": {"kind": "constant_q", "band_hz": [0.0, 7600.0]}}, "octaves"),
+        ("conformer", {"width": 10}, "multiple of heads"),
+        ("conformer", {"kernel": 4}, "odd"),
+        ("raw", {"strides": [4]}, "one entry a stage"),
+        ("raw", {"first_stride": 0}, "at least 1"),
         ("resnet", {}, "resnet"),
         ("seresnet", {"depth": 3}, "model.depth"),
         ("seresnet", {"channels": [16], "blocks": [1, 1]}, "one entry a stage"),
-        ("seresnet", {"frontend": {"kind": "cqt"}}, "linear or mel"),
+        ("seresnet", {"frontend": {"kind": "cqt"}}, "linear, mel or constant_q"),
         ("seresnet", {"frontend": {"band_hz": [3000.0, 100.0]}}, "band_hz"),
         ("seresnet", {"frontend": {"instance_norm": 1.5}}, "instance_norm"),
         ("seresnet", {"frontend": {"floor_power": 0.0}}, "floor_power"),
