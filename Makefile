@@ -23,7 +23,7 @@ PROCESSES ?= 2
 SCORING = --manifest $(MANIFEST) --split $(SPLIT) --conditions $(CONDITIONS) --jobs $(JOBS) $(if $(filter all,$(CONDITIONS)),--robustness)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format bench soak smoke train evaluate calibrate export clean
+.PHONY: help setup demo serve test check lint format bench soak smoke train compare evaluate calibrate export clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ runs/manifests/earcorpus.csv: | $(VENV)/.dev
 train: $(VENV)/.dev $(MANIFEST) ## train the detector on CORPUS (some two hours on two cores); goes on where it was stopped
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training --config $(EXPERIMENT) --manifest $(MANIFEST) --out $(RUN)
 	$(BIN)/python -m ml.export candidate --run $(RUN) --checkpoint $(CHECKPOINT)
+
+compare: $(VENV)/.dev $(MANIFEST) ## train short runs that differ in one ingredient each, three seeds; print their table (a night)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training.compare --config ml/experiments/compare.toml --manifest $(MANIFEST)
 
 evaluate: $(VENV)/.dev $(MANIFEST) ## print every figure of the run's candidate, or of the shipped model where there is no run
 	$(BIN)/python -m ml.evaluation evaluate $(SCORING) $(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN))

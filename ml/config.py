@@ -79,6 +79,13 @@ class TrainConfig:
     rank_loss_weight: float = 0.0
     """Of the pairs of a batch (copies, splices, companions): each spoof clip is to score above the bona fide one beside
     it, whatever both score (RankNet's loss, Burges et al., 2005)."""
+    one_class_weight: float = 0.0
+    contrastive_weight: float = 0.0
+    """Of two losses of the embedding; `ml.training.losses`."""
+    mixup_alpha: float = 0.0
+    """Every clip of a batch is mixed with another of its batch by Beta(alpha, alpha); 0 switches it off."""
+    sharpness_radius: float = 0.0
+    """Of sharpness-aware minimisation, which doubles the time of a step; 0 switches it off."""
     ema_decay: float = 0.998
     frequency_mask_bins: int = 24
     """Widest band that is blanked in the spectrogram of a training clip; 0 switches it off."""

@@ -23,12 +23,12 @@ from ml.training.__main__ import main as command
 from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import load, save
+from ml.training.losses import batch_loss
 from ml.training.store import WaveformStore
 from ml.training.train import (
     GRADIENT_NORM_MAX,
     MAX_PROCESSES,
     Trainable,
-    batch_loss,
     learning_rate,
     split_clips,
     train,

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -33,7 +32,10 @@ from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import Checkpoint, load, save
 from ml.training.inference import heldout_scores
+from ml.training.losses import batch_loss
+from ml.training.mixing import mixed
 from ml.training.sampling import Split, hold_out, with_fold_groups
+from ml.training.sharpness import climbed
 from ml.training.store import WaveformStore
 from ml.vocoders.copies import copies_for
 
@@ -189,20 +191,6 @@ class Trainable(nn.Module):
         return self.network.each(waveforms, mask_bins, bf16)
 
 
-def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
-    """Cross-entropy of the window's score, plus that of the frames whose label is known, plus that of the order
-    within the pairs."""
-    smooth = settings.label_smoothing
-    loss = F.binary_cross_entropy_with_logits(scores.score, batch.labels * (1 - 2 * smooth) + smooth)
-    known = ~torch.isnan(batch.frame_labels)
-    frame_loss = F.binary_cross_entropy_with_logits(scores.frame_scores[known], batch.frame_labels[known])
-    loss = loss + settings.frame_loss_weight * frame_loss
-    if settings.rank_loss_weight and bool(batch.paired.any()):
-        bonafide, spoof = scores.score.chunk(2)
-        loss = loss + settings.rank_loss_weight * F.softplus((bonafide - spoof)[batch.paired]).mean()
-    return loss
-
-
 class _State:
     """What changes from step to step, and how it is saved."""
 
@@ -236,11 +224,16 @@ class _State:
         on_device = Batch(
             *(part.to(device) for part in (batch.waveforms, batch.labels, batch.frame_labels, batch.paired))
         )
-        each = trainable(on_device.waveforms, self.settings.frequency_mask_bins, self.settings.precision == "bf16")
-        losses = torch.stack([batch_loss(scores, on_device, self.settings) for scores in each])
+        if self.settings.mixup_alpha:
+            on_device = mixed(on_device, self.settings.mixup_alpha)
         self.optimiser.zero_grad(set_to_none=True)
+        losses = self._losses(trainable, on_device)
         # The sum: each member learns as fast as it would alone.
         losses.sum().backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it unannotated
+        if self.settings.sharpness_radius:
+            with climbed(self.network.members, self.settings.sharpness_radius):
+                self.optimiser.zero_grad(set_to_none=True)
+                self._losses(trainable, on_device).sum().backward()  # type: ignore[no-untyped-call]
         for member in self.network.members:
             nn.utils.clip_grad_norm_(member.parameters(), GRADIENT_NORM_MAX)
         self.optimiser.step()
@@ -248,6 +241,12 @@ class _State:
         self.average.update(self.network, self.step)
         self.losses.append(float(losses.detach().mean()))
         return self.losses[-1]
+
+    def _losses(self, trainable: nn.Module, batch: Batch) -> Tensor:
+        """(members,)"""
+        settings = self.settings
+        each = trainable(batch.waveforms, settings.frequency_mask_bins, settings.precision == "bf16")
+        return torch.stack([batch_loss(scores, batch, settings) for scores in each])
 
     def evaluate(self, heldout: WaveformStore) -> None:
         by_member, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")

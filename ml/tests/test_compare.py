@@ -1,0 +1,79 @@
+"""Comparisons of one ingredient at a time: what is run, what is refused, what the table says."""
+
+from pathlib import Path
+
+import pytest
+
+from ml.config import load_experiment
+from ml.tests.conftest import SMOKE
+from ml.training.compare import load_comparison, main, table
+
+SHIPPED = SMOKE.with_name("compare.toml")
+
+
+def test_every_variant_of_the_repository_can_be_run() -> None:
+    comparison = load_comparison(SHIPPED)
+    base = load_experiment(SHIPPED.with_name(comparison.base))
+    for name, changes in comparison.variants.items():
+        assert load_experiment(SHIPPED.with_name(comparison.base), changes) != base, name
+
+
+def test_variants_are_trained_compared_and_not_trained_again(
+    toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = SMOKE.read_text().replace("runs/smoke/cache", str(tmp_path / "cache"))
+    (tmp_path / "base.toml").write_text(text.replace("max_steps = 90", "max_steps = 2"))
+    file = tmp_path / "compare.toml"
+    file.write_text(
+        'base = "base.toml"\nseeds = [1, 2]\nconditions = ["clean", "short_1.5s"]\n'
+        '[variants."no smoothing"]\n"train.label_smoothing" = 0.0\n'
+    )
+    call = ["--config", str(file), "--out", str(tmp_path / "runs"), "--manifest", str(toy_manifest), "--quiet"]
+    assert main(call) == 0
+    first = capsys.readouterr().out
+    rows = first.splitlines()
+    assert rows[0].startswith("| variant | seeds | auc clean | eer clean |")
+    assert [row.split(" | ")[:2] for row in rows[2:]] == [["| base", "2"], ["| no smoothing", "2"]]
+    checkpoints = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/last.pt")}
+    assert len(checkpoints) == 4
+    assert main(call) == 0
+    assert capsys.readouterr().out == first
+    assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+
+
+def test_the_table_gives_mean_and_spread_in_per_cent() -> None:
+    found = table(
+        {
+            "base": [{"auc clean": 0.8, "eer tts": 0.2}, {"auc clean": 0.9, "eer tts": 0.1}],
+            "x": [{"auc clean": 0.5}],
+        }
+    )
+    assert found.splitlines()[2:] == ["| base | 2 | 85.0 (80.0 to 90.0) |", "| x | 1 | 50.0 |"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "base"),
+        ('base = "smoke.toml"\nseeds = []', "at least one"),
+        ('base = "smoke.toml"\nseeds = [1]\nconditions = ["rain"]', "unknown condition rain"),
+        ('base = "smoke.toml"\nseeds = [1]\n[variants.base]\nseed = 2', "may be called"),
+        ('base = "smoke.toml"\nseeds = [1]\n[variants.x]\n"train.speed" = 2', "train.speed"),
+        ("not toml", "compare.toml"),
+    ],
+)
+def test_an_unusable_comparison_is_an_error_of_one_line(
+    tmp_path: Path, text: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "smoke.toml").write_text(SMOKE.read_text())
+    (tmp_path / "compare.toml").write_text(text)
+    assert main(["--config", str(tmp_path / "compare.toml"), "--out", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert named in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_variant_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(SHIPPED), "--out", str(tmp_path), "--only", "nothing"]) == 2
+    assert "'nothing'" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""`python -m ml.training.compare --config FILE`: one ingredient at a time, in short runs of several seeds.
+
+    base = "compare_base.toml"          # an experiment beside FILE
+    seeds = [1, 2, 3]
+    conditions = ["clean", "noise_10db"]
+
+    [variants."log-mel"]                # what it has other than the base, by dotted keys
+    "model.frontend.kind" = "mel"
+
+Prints a table for docs/experiments.md: held-out figures of each variant, mean and spread over the seeds. Runs that
+are done are not repeated, so the command can be stopped and called again. Exit codes: 0 done, 2 a file can't be used.
+"""
+
+import argparse
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml.config import ConfigError, Experiment, load_experiment, parse
+from ml.datasets.errors import DatasetError
+from ml.evaluation.conditions import CONDITIONS
+from ml.evaluation.metrics import equal_error_rate, roc_auc
+from ml.evaluation.scores import CLEAN
+from ml.training.checkpoint import load, load_network
+from ml.training.inference import judge_waveforms
+from ml.training.store import WaveformStore
+from ml.training.train import CHECKPOINT_NAME, split_clips, train
+
+BASE = "base"
+RESULT_NAME = "compared.json"
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    base: str
+    seeds: tuple[int, ...]
+    variants: Mapping[str, Any] = field(default_factory=dict)
+    """Name to dotted keys and their values."""
+    conditions: tuple[str, ...] = (CLEAN,)
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.conditions) - set(CONDITIONS):
+            raise ConfigError(f"unknown condition {min(unknown)}; known: {', '.join(CONDITIONS)}")
+        if not self.seeds:
+            raise ConfigError("seeds must name at least one")
+        if BASE in self.variants:
+            raise ConfigError(f"no variant may be called {BASE!r}: it is run in any case")
+
+
+def load_comparison(path: Path) -> Comparison:
+    """Raises ConfigError that names the file and the key."""
+    try:
+        return parse(Comparison, tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, quiet: bool = False) -> Figures:
+    """Train (or go on with) one run and score its held-out part; what was scored before is read and not redone."""
+    result = out / RESULT_NAME
+    figures: Figures = json.loads(result.read_text()) if result.exists() else {}
+    if all(f"auc {name}" in figures for name in conditions):
+        return figures
+    train(experiment, out, quiet=quiet)
+    network, _ = load_network(load(out / CHECKPOINT_NAME))
+    clips, split = split_clips(experiment)
+    store = WaveformStore.open_or_build([clips[i] for i in split.heldout], Path(experiment.data.cache_dir))
+    is_spoof = np.array([clip.is_spoof for clip in store.clips])
+    kinds = np.array([clip.kind for clip in store.clips])
+    for name in conditions:
+        rng = np.random.default_rng(1)  # the same noises and rooms for every run
+        worse = [CONDITIONS[name](store.waveform(i), rng) for i in range(len(store.clips))]
+        score = judge_waveforms(network, worse, bf16=experiment.train.precision == "bf16").score.astype(np.float64)
+        figures[f"auc {name}"] = roc_auc(score, is_spoof)
+        figures[f"eer {name}"] = equal_error_rate(score, is_spoof)[0]
+        if name == CLEAN:
+            for kind in sorted(set(kinds[is_spoof])):
+                part = ~is_spoof | (kinds == kind)
+                figures[f"eer {kind}"] = equal_error_rate(score[part], is_spoof[part])[0]
+    result.write_text(json.dumps(figures, indent=1) + "\n")
+    return figures
+
+
+def table(results: Mapping[str, Sequence[Figures]]) -> str:
+    """Markdown: a row a variant, a column a figure that all of them have; AUC and EER in %, `mean (least to most)`."""
+    columns = [
+        key for key in next(iter(results.values()))[0] if all(key in f for r in results.values() for f in r)
+    ]
+
+    def cell(values: Sequence[float]) -> str:
+        spread = f" ({100 * min(values):.1f} to {100 * max(values):.1f})" if len(values) > 1 else ""
+        return f"{100 * float(np.mean(values)):.1f}{spread}"
+
+    lines = [f"| variant | seeds | {' | '.join(columns)} |", "| --- " * (len(columns) + 2) + "|"]
+    for name, found in results.items():
+        cells = " | ".join(cell([figures[key] for figures in found]) for key in columns)
+        lines.append(f"| {name} | {len(found)} | {cells} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ml.training.compare", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the comparison, a TOML file")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of its runs")
+    parser.add_argument("--manifest", help="instead of the base experiment's")
+    parser.add_argument("--only", nargs="*", help="these variants, and the base")
+    parser.add_argument("--seeds", type=int, nargs="*", help="instead of the file's")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    options = parser.parse_args(arguments)
+    try:
+        comparison = load_comparison(options.config)
+        if unknown := set(options.only or ()) - set(comparison.variants):
+            raise ConfigError(f"no variant {min(unknown)!r}; there are: {', '.join(comparison.variants)}")
+        chosen = {
+            BASE: {},
+            **{k: v for k, v in comparison.variants.items() if k in (options.only or comparison.variants)},
+        }
+        seeds = options.seeds or comparison.seeds
+        file = options.config.with_name(comparison.base)
+        data = {} if options.manifest is None else {"data.manifest": options.manifest}
+        # Every experiment is read before the first is run: a wrong key is told now and not in the small hours.
+        runs = {
+            name: [load_experiment(file, {**data, **changes, "seed": seed}) for seed in seeds]
+            for name, changes in chosen.items()
+        }
+        results: dict[str, list[Figures]] = {name: [] for name in runs}
+        for number, seed in enumerate(seeds):  # a seed of everything first: a table can be had early
+            for name, experiments in runs.items():
+                out = options.out / f"{name.replace(' ', '-')}-seed{seed}"
+                results[name].append(run_one(experiments[number], out, comparison.conditions, quiet=options.quiet))
+                print(f"{name}, seed {seed}: {json.dumps(results[name][-1])}", file=sys.stderr, flush=True)
+    except (ConfigError, DatasetError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

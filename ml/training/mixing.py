@@ -1,0 +1,24 @@
+"""Mixup (Zhang et al., 2018): clips and labels of a batch, mixed pair by pair."""
+
+import torch
+
+from ml.training.batches import Batch
+
+
+def mixed(batch: Batch, alpha: float) -> Batch:
+    """Each clip mixed with one drawn from its batch; the larger share is its own, so that its pair stays its pair.
+
+    Frame labels that are not known on either side are not known in the mixture. Draws from torch's own generator.
+    """
+    device = batch.waveforms.device
+    size = len(batch.labels)
+    share = torch.distributions.Beta(alpha, alpha).sample((size,)).to(device)
+    share = torch.maximum(share, 1.0 - share)
+    other = torch.randperm(size).to(device)
+    own = share[:, None]
+    return Batch(
+        waveforms=own * batch.waveforms + (1 - own) * batch.waveforms[other],
+        labels=share * batch.labels + (1 - share) * batch.labels[other],
+        frame_labels=own * batch.frame_labels + (1 - own) * batch.frame_labels[other],
+        paired=batch.paired,
+    )
