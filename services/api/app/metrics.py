@@ -1,6 +1,6 @@
-"""Prometheus metrics, one registry an app so that several apps can live in one process."""
+"""Prometheus metrics, the same of services and of workers. One registry an app: several can live in one process."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0)
 
@@ -46,5 +46,14 @@ class Metrics:
             registry=self.registry,
         )
         self.runs_waiting = Gauge(
-            "earwitness_runs_waiting", "Runs accepted and not yet ended.", registry=self.registry
+            "earwitness_runs_waiting",
+            "Runs accepted and not yet ended; with PostgreSQL those of all hosts.",
+            registry=self.registry,
+        )
+        self.model = Info("earwitness_model", "The active model of this process.", registry=self.registry)
+        self.model_changes = Counter(
+            "earwitness_model_changes_total",
+            "Changes of the active model, by result: done, refused (the one before stays).",
+            ("result",),
+            registry=self.registry,
         )

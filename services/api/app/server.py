@@ -18,14 +18,12 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from app.application import CantStartError, create_app
-from app.detectors import service as detectors
+from app.detectors.service import BY_SIGNAL
 from app.errors import ModelRefusedError
 from app.settings import Settings
 from earwitness.errors import EarwitnessError
 
 EXIT_CANT_START = 2
-BY_SIGNAL = "SIGHUP"
-"""Who asked, in the audit trail, where the models were reloaded by a signal."""
 
 
 class Lifespan:
@@ -88,7 +86,7 @@ class Server(uvicorn.Server):
     def _reload_models(self) -> None:
         def reload() -> None:
             with contextlib.suppress(ModelRefusedError):  # logged, and the service goes on
-                detectors.reload(self._app.state.service, BY_SIGNAL)
+                self._app.state.service.reloader.reload(BY_SIGNAL)
 
         asyncio.get_running_loop().run_in_executor(None, reload)
 

@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     """Runs at the same time, each in its own process. 0, with PostgreSQL only: `earwitness worker` does them all."""
     worker_memory_bytes: int = Field(default=4 * GIB, ge=256 * MIB)
     """Address space of a worker process. The runtime's threads reserve far more than they use."""
+    worker_host: str = "127.0.0.1"
+    worker_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Where `earwitness worker` answers /health, /ready and /metrics. Not set: nowhere, since several workers on one
+    host would want the same port. 0 takes a free one; the worker's first line says which."""
     max_queued_runs: int = Field(default=1_000, ge=1)
     """Over all hosts."""
     run_wait: timedelta = timedelta(minutes=30)
@@ -74,7 +78,7 @@ class Settings(BaseSettings):
     run_attempts: int = Field(default=3, ge=1)
     """With PostgreSQL: how often workers may die at one run before it is given up."""
     worker_heartbeat: timedelta = timedelta(seconds=10)
-    """With PostgreSQL: how often a worker gives a sign of life."""
+    """With PostgreSQL: how often a worker gives a sign of life, and every process looks for reloaded models."""
     worker_lost_after: timedelta = timedelta(seconds=30)
     """With PostgreSQL: how long a worker may be silent before its runs are given to others."""
     batch_ahead: int = Field(default=32, ge=1)

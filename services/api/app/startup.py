@@ -3,9 +3,11 @@
 Each part registers how it is stopped as soon as it stands, so a start that fails half way leaves nothing running.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import structlog
 
@@ -13,10 +15,13 @@ from app.analysis import repository as records
 from app.batches.feeder import BatchFeeder
 from app.crew import Crew
 from app.database import Database, DatabaseUnusableError
+from app.detectors.following import Follower
 from app.detectors.registry import ModelRegistry
+from app.detectors.service import Reloader
 from app.evidence.opening import open_store
 from app.evidence.store import EvidenceStore, FolderStore
 from app.identity.authenticators import Authenticator
+from app.jobs.operations import Operations, listening
 from app.jobs.queue import PostgresQueue
 from app.metrics import Metrics
 from app.migration import migrate
@@ -65,12 +70,16 @@ def start(
     readable = (store.local_folder, models.source.folder.resolve())
     reporter = WorkerPool(order, workers=1, memory_bytes=settings.worker_memory_bytes, readable=readable)
     stack.callback(reporter.close)  # its process starts with the first full report
+    following = stack.enter_context(ExitStack())  # stopped after the workers, whom a reload may be waiting for
     if isinstance(store, FolderStore):  # an object store is others' too, who may be in the middle of an upload
         _tidy_up(database, store)
     crew = Crew(settings, database, store=store, models=models, policy=policy, metrics=metrics)
     queue: JobQueue = _local_queue(crew) if database.is_sqlite else _shared_queue(crew)
     stack.callback(queue.close)
     examiners = crew.pool or reporter
+    reloader = Reloader(models, examiners, database, metrics)
+    if not database.is_sqlite:
+        _follow(following, reloader, settings)
     sweeps = Periodic(
         "retention",
         settings.sweep_interval,
@@ -93,6 +102,7 @@ def start(
         metrics=metrics,
         quotas=Quotas(settings),
         models=models,
+        reloader=reloader,
         action_policy=policy,
         second_looks=SecondLooks(reporter, store, settings.run_timeout),
         prober=prober,
@@ -114,7 +124,16 @@ def _sweep(database: Database, store: EvidenceStore, settings: Settings, stoppin
         webhooks.forget(session, now - DELIVERIES_KEPT)
 
 
-def start_worker(stack: ExitStack, settings: Settings, *, models: ModelRegistry, metrics: Metrics) -> None:
+@dataclass(frozen=True, slots=True)
+class StartedWorker:
+    reloader: Reloader
+    url: str | None
+    """Where it answers /health, /ready and /metrics; None where nobody wants that."""
+
+
+def start_worker(
+    stack: ExitStack, settings: Settings, *, models: ModelRegistry, metrics: Metrics
+) -> StartedWorker:
     """As `start`, of a process that only carries out runs; a service may work with the same evidence folder.
 
     Raises DatabaseUnusableError where the database is no PostgreSQL.
@@ -132,15 +151,31 @@ def start_worker(stack: ExitStack, settings: Settings, *, models: ModelRegistry,
         )
     store = open_store(settings, owner=False)
     stack.callback(store.close)
-    migrate(database)
     policy = find_action_policy(settings.action_policy)
     crew = Crew(settings, database, store=store, models=models, policy=policy, metrics=metrics)
     assert crew.pool is not None
+    following = stack.enter_context(ExitStack())  # stopped after the workers, whom a reload may be waiting for
+    job_worker = crew.job_worker()
+    loaded = threading.Event()
+    url = None
+    if settings.worker_port is not None:  # from now on it tells, and to the end of its grace
+        operations = Operations(database, store, job_worker, metrics, loaded)
+        url = stack.enter_context(listening(settings.worker_host, settings.worker_port, operations))
+    migrate(database)
     stack.callback(crew.pool.close)
     crew.pool.call(worker.ready, models.active.order, timeout_s=LOADING_LIMIT_S)  # a bad model is told at once
-    job_worker = crew.job_worker()
+    loaded.set()
+    reloader = Reloader(models, crew.pool, database, metrics)
+    _follow(following, reloader, settings)
     job_worker.start()
     stack.callback(job_worker.close)
+    return StartedWorker(reloader, url)
+
+
+def _follow(stack: ExitStack, reloader: Reloader, settings: Settings) -> None:
+    follower = Follower(reloader)
+    periodic = Periodic("models", settings.worker_heartbeat, lambda _stopping: follower.look())
+    stack.callback(periodic.close)
 
 
 def _local_queue(crew: Crew) -> LocalQueue:

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database
 from app.detectors.registry import ModelRegistry
+from app.detectors.service import Reloader
 from app.evidence.store import EvidenceStore
 from app.identity.authenticators import Authenticator
 from app.metrics import Metrics
@@ -32,6 +33,7 @@ class ServiceState:
     metrics: Metrics
     quotas: Quotas
     models: ModelRegistry
+    reloader: Reloader
     action_policy: ActionPolicy
     second_looks: SecondLooks
     """For full reports."""

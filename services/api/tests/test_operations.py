@@ -116,7 +116,7 @@ def test_health_check_entry_point_and_port_fit_together() -> None:
 def test_what_the_health_check_says_is_true(service_process: Any) -> None:
     service = service_process.start()
     port = int(service.url.rpartition(":")[2])
-    assert lives(Settings(host="0.0.0.0", port=port))
+    assert lives("0.0.0.0", port)
     probe = [sys.executable, "-m", "app.health.probe"]
     environment = {**os.environ, "EARWITNESS_PORT": str(port)}
     assert subprocess.run(probe, env=environment, check=False, timeout=60).returncode == 0
@@ -186,7 +186,11 @@ def test_alerts_and_docs_name_metrics_that_exist() -> None:
 
 
 def _samples(name: str, kind: str) -> list[str]:
-    endings = {"counter": ["_total"], "histogram": ["", "_bucket", "_sum", "_count"]}.get(kind, [""])
+    endings = {
+        "counter": ["_total"],
+        "histogram": ["", "_bucket", "_sum", "_count"],
+        "info": ["_info"],
+    }.get(kind, [""])
     return [name + ending for ending in endings]
 
 

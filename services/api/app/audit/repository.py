@@ -56,6 +56,21 @@ def of_analysis(session: Session, analysis_id: uuid.UUID) -> Sequence[AuditEvent
     ).all()
 
 
+def newest_sequence(session: Session) -> int:
+    """Of the newest event; 0 where there is none."""
+    newest = session.execute(_NEWEST).first()
+    return newest.sequence if newest else 0
+
+
+def reloads_after(session: Session, sequence: int) -> Sequence[AuditEvent]:
+    """Events of reloaded models behind that one, oldest first. Reads what came since, not the whole trail."""
+    return session.scalars(
+        select(AuditEvent)
+        .where(AuditEvent.sequence > sequence, AuditEvent.event_type == EventType.MODELS_RELOADED)
+        .order_by(AuditEvent.sequence)
+    ).all()
+
+
 def whole_chain(session: Session) -> Iterator[AuditEvent]:
     """Every event, oldest first, read in blocks: a long trail is not held in memory."""
     last = None

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from app.detectors import service
 from app.detectors.schemas import ModelList
 from app.identity.permissions import Action, allow
 from app.identity.user import User
@@ -31,7 +30,8 @@ def reload_models(
     """Runs under way end with the model that they began with; later ones are made with the new one.
 
     Where the new model can't be used the answer is 409 and the service goes on with the one that it has. SIGHUP does
-    the same. It concerns this process: tell every process of a service that has several.
+    the same. With PostgreSQL all services and workers on the database follow, each with its own shelf, within
+    EARWITNESS_WORKER_HEARTBEAT.
     """
-    service.reload(state, user.name)
+    state.reloader.reload(user.name)
     return ModelList.of(state.models.stock)

@@ -3,6 +3,7 @@
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.database import Database
 from app.errors import AppError, NoWorkersError, QueueFullError
 from app.state import ServiceState
 from earwitness.errors import EarwitnessError
@@ -15,16 +16,16 @@ log = structlog.get_logger(__name__)
 def checks(state: ServiceState) -> dict[str, str]:
     """Each part and `ok`, or a word on what is missing. Details go to the log: anybody may ask."""
     return {
-        "database": _database(state),
+        "database": database_check(state.database),
         "evidence_store": _evidence_store(state),
         "model": _model(state),
         "queue": _queue(state),
     }
 
 
-def _database(state: ServiceState) -> str:
+def database_check(database: Database) -> str:
     try:
-        state.database.ping()
+        database.ping()
     except SQLAlchemyError as error:
         log.warning("database_not_ready", error=str(error))
         return "unreachable or not migrated"

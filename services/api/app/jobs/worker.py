@@ -73,6 +73,19 @@ class JobWorker:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._grace_end_s: float | None = None  # on the monotonic clock
+        self._sign_of_life_s = 0.0  # the last that the database took, on that clock
+
+    @property
+    def takes_runs(self) -> bool:
+        """Whether others take it for alive, and it does not stop."""
+        silent_s = time.monotonic() - self._sign_of_life_s
+        registered = self._worker is not None and self._worker.worker_id is not None
+        return registered and not self._stopping.is_set() and silent_s < self._options.lost_after.total_seconds()
+
+    @property
+    def died(self) -> bool:
+        """True where its loop ended although nobody stopped it."""
+        return self._ended.is_set() and not self._stopping.is_set()
 
     def start(self) -> None:
         self._thread.start()
@@ -117,6 +130,7 @@ class JobWorker:
         app = procrastinate.App(connector=connector)
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=RETRIES)(self._run)
         async with app.open_async():
+            self._sign_of_life_s = time.monotonic()
             worker = Worker(
                 app,
                 queues=[QUEUE],
@@ -147,6 +161,7 @@ class JobWorker:
             try:
                 if worker.worker_id is not None:
                     await app.job_manager.update_heartbeat(worker.worker_id)
+                    self._sign_of_life_s = time.monotonic()
                 if not self._stopping.is_set():
                     await rescue(
                         self._database, connector, app.job_manager, self._options.lost_after.total_seconds()
