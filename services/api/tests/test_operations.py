@@ -6,8 +6,9 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ DEPLOY = ROOT / "deploy"
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text().replace("\\\n", " ")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
+SECRETS = {"earwitness_database_url", "earwitness_evidence_access_key", "earwitness_evidence_secret_key"}
 SETTINGS = {f"EARWITNESS_{name.upper()}" for name in Settings.model_fields}
 
 
@@ -125,31 +127,79 @@ def test_what_the_health_check_says_is_true(service_process: Any) -> None:
 
 
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: it for name, it in compose["services"].items() if it["image"] == "earwitness"}
+    """Those that are commands of the service, and not just its image."""
+    services = compose["services"].items()
+    return {name: it for name, it in services if it["image"] == "earwitness" and "entrypoint" not in it}
 
 
-def test_compose_has_a_database_a_service_and_two_workers(compose: dict[str, Any]) -> None:
+def test_compose_has_a_database_an_object_store_a_service_and_two_workers(compose: dict[str, Any]) -> None:
     commands = sorted(it["command"][0] for it in ours(compose).values())
     assert commands == ["serve", "worker", "worker"]
     assert set(commands) <= set(COMMANDS)
-    assert "postgres" in compose["services"]
+    assert {"postgres", "objects"} <= set(compose["services"])
+
+
+def settings_of(compose: dict[str, Any], name: str) -> Settings:
+    """As that container has them: the image's, the file's, and a word for each secret."""
+    service = compose["services"][name]
+    secrets = {f"EARWITNESS_{secret.removeprefix('earwitness_').upper()}": "x" for secret in service["secrets"]}
+    secrets["EARWITNESS_DATABASE_URL"] = "postgresql://earwitness:x@postgres/earwitness"
+    environment = {**image_environment(), **secrets, **service["environment"]}
+    named = {key: value for key, value in environment.items() if key.startswith("EARWITNESS_")}
+    assert set(named) <= SETTINGS, name
+    return Settings.model_validate({key.removeprefix("EARWITNESS_").lower(): it for key, it in named.items()})
 
 
 def test_compose_sets_what_exists_and_can_be_set(compose: dict[str, Any]) -> None:
-    for name, service in ours(compose).items():
-        assert set(service["environment"]) <= SETTINGS, name
-        values = {key.removeprefix("EARWITNESS_").lower(): value for key, value in service["environment"].items()}
-        Settings(**{"database_url": "postgresql://earwitness:x@postgres/earwitness", **values})
+    for name in ours(compose):
+        made = settings_of(compose, name)
+        assert made.evidence_secret_key is not None and made.evidence_access_key == "x"
+        assert open_store_settings_fit(compose, made)
+
+
+def open_store_settings_fit(compose: dict[str, Any], made: Settings) -> bool:
+    """The store that is named is the one beside it, at its port, with the bucket that was made."""
+    endpoint = urlsplit(made.evidence_endpoint or "")
+    store = compose["services"][endpoint.hostname]
+    bucket = PurePosixPath(compose["services"]["bucket"]["entrypoint"][-1])
+    volume, mounted = compose["services"]["bucket"]["volumes"][0].split(":")
+    return (
+        store["environment"]["VGW_PORT"] == f":{endpoint.port}"
+        and f"{volume}:{store['command'][-1]}" in store["volumes"]
+        and made.evidence_url == f"s3://{bucket.relative_to(mounted)}"
+    )
 
 
 def test_compose_gives_no_more_rights_than_needed(compose: dict[str, Any]) -> None:
-    for name, service in ours(compose).items():
+    for name, service in compose["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
-        assert not service.get("privileged") and "user" not in service, name
+        assert not service.get("privileged"), name
+        if service["image"] == "earwitness":
+            assert "user" not in service, "the image's own"
+        else:  # PostgreSQL's image starts as root to make its folder its own
+            assert "user" in service or name == "postgres", name
+        assert not service.get("cap_add") or name == "postgres", name
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert published == [f"127.0.0.1:8000:{instructions('EXPOSE')[0]}"]  # there is no sign-in yet
+
+
+def test_every_container_that_stays_has_a_health_check_and_a_pinned_image(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        tag = service["image"].rpartition(":")[2]
+        assert service["image"] == "earwitness" or re.match(r"v?\d", tag), name
+        if service["restart"] != "no":
+            assert service["healthcheck"]["test"][0] == "CMD", name
+            assert service["restart"] == "unless-stopped", name
+    for name, service in ours(compose).items():
+        made = settings_of(compose, name)
+        _, *probe = service["healthcheck"]["test"]
+        expected = ["python", "-m", "app.health.probe"]
+        if service["command"] == ["worker"]:
+            assert made.worker_port is not None
+            expected.append("worker")
+        assert probe == expected, name
 
 
 def test_compose_is_complete_in_itself(compose: dict[str, Any]) -> None:
@@ -160,12 +210,23 @@ def test_compose_is_complete_in_itself(compose: dict[str, Any]) -> None:
         for volume in service.get("volumes", []):
             assert volume.split(":")[0] in compose["volumes"], name
         for needed, condition in service.get("depends_on", {}).items():
-            if condition["condition"] == "service_healthy" and services[needed]["image"] != "earwitness":
-                assert "test" in services[needed]["healthcheck"]
-    assert {f"EARWITNESS_{s.removeprefix('earwitness_').upper()}" for s in compose["secrets"]} & SETTINGS
+            ends = services[needed]["restart"] == "no"
+            assert condition["condition"] == ("service_completed_successfully" if ends else "service_healthy"), (
+                name
+            )
+    assert set(compose["secrets"]) == {*SECRETS, "postgres_password"}
+    assert {secret.upper() for secret in SECRETS} <= SETTINGS
     assert (DEPLOY / compose["services"]["api"]["build"]["context"]).resolve() == ROOT
     grace_s = float(services["api"]["environment"]["EARWITNESS_SHUTDOWN_GRACE"])
     assert grace_s < float(services["api"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_the_docs_make_every_file_that_compose_needs(compose: dict[str, Any]) -> None:
+    files = [secret["file"] for secret in compose["secrets"].values()]
+    files += [file for service in compose["services"].values() for file in service.get("env_file", [])]
+    making = OPERATIONS[OPERATIONS.index("mkdir -m 700 deploy/secrets") :].split("```")[0]
+    assert {Path(file).name for file in files} == set(re.findall(r"> (\w+(?:\.env)?)$", making, re.MULTILINE))
+    assert all(Path(file).parent == Path("secrets") for file in files)
 
 
 def test_a_secret_is_a_file_named_after_its_setting(tmp_path: Path) -> None:
@@ -180,7 +241,7 @@ def test_alerts_and_docs_name_metrics_that_exist() -> None:
     groups = yaml.safe_load(rules)["groups"]
     assert all(rule["alert"] and rule["expr"] and rule["annotations"]["summary"] for rule in groups[0]["rules"])
     for text in (rules, OPERATIONS):
-        assert set(re.findall(r"earwitness_[a-z_]+", text)) - {"earwitness_database_url"} <= exported
+        assert set(re.findall(r"earwitness_[a-z_]+", text)) - SECRETS <= exported
     described = OPERATIONS[OPERATIONS.index("| metric |") :].split("\n\n")[0]
     assert all(name in described for name in families if name.startswith("earwitness_"))
 
