@@ -113,14 +113,15 @@ def test_the_same_recording_gives_the_same_output(tmp_path: Path, toy_scorer: Sc
 
 
 def test_progress_is_told_up_to_the_end(tmp_path: Path, toy_scorer: Scorer) -> None:
-    told: list[float] = []
+    told: list[tuple[float, float | None]] = []
     path = write_audio(tmp_path / "a.wav", speechlike(13.0))
 
-    examine(path, toy_scorer, ExamineOptions(batch_windows=2), told.append)
+    examine(path, toy_scorer, ExamineOptions(batch_windows=2), lambda *progress: told.append(progress))
 
-    assert told == sorted(told)
-    assert len(told) > 2
-    assert told[-1] == 13.0
+    done = [done_s for done_s, _ in told]
+    assert done == sorted(done)
+    assert len(done) > 2
+    assert told[-1] == (13.0, 13.0)
 
 
 def test_a_voice_message_of_a_second_and_a_half_is_judged(tmp_path: Path, toy_scorer: Scorer) -> None:

@@ -115,9 +115,15 @@ def _analyse_file(detector: OnnxAudioDetector, name: str) -> AnalysedFile:
     path = Path(name)
     started = time.perf_counter()
     with tqdm(desc=path.name, unit="s", leave=False, disable=None, delay=1.0) as bar:
-        output = detector.analyze(DetectorInput(path), lambda done_s: _advance(bar, done_s))
+        output = detector.analyze(DetectorInput(path), partial(_show_progress, bar))
     processing_ms = (time.perf_counter() - started) * 1000.0
     return AnalysedFile(name, file_sha256(path), path.stat().st_size, processing_ms, output)
+
+
+def _show_progress(bar: "tqdm[None]", done_s: float, declared_s: float | None) -> None:
+    if declared_s is not None:
+        bar.total = round(max(declared_s, done_s), 1)  # a header may declare too little
+    _advance(bar, done_s)
 
 
 def _advance(bar: "tqdm[None]", done: float) -> None:

@@ -4,13 +4,18 @@ A `Detector` is anything with this one method and this one property. The service
 know nothing else; `earwitness.onnx_detector` and `earwitness.dummy` implement it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
 from earwitness.grounds import Grounds
+
+Progress = Callable[[float, float | None], None]
+"""Called now and then with the seconds of sound that are examined, and those that the container declares, if any.
+
+What it declares may be wrong, in either direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,8 @@ class Detector(Protocol):
     @property
     def model_version(self) -> str: ...
 
-    def analyze(self, evidence: DetectorInput) -> DetectorOutput:
-        """Judge one recording.
+    def analyze(self, evidence: DetectorInput, progress: Progress | None = None) -> DetectorOutput:
+        """Judge one recording, and tell `progress` how far that is.
 
         Raises `earwitness.errors.InputError` for a recording that can't be read. A recording that can be
         read but not judged is returned as an abstention.

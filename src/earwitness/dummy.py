@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from earwitness.detector import DetectorInput, DetectorOutput
+from earwitness.detector import DetectorInput, DetectorOutput, Progress
 from earwitness.errors import EmptyMediaError, MediaNotFoundError, UnreadableMediaError
 from earwitness.finding import Abstention, MediaInfo, Stretch, WindowScore
 from earwitness.policy import Thresholds, confidence, decide
@@ -24,6 +24,7 @@ MARKER = b"earwitness-dummy:"
 MEMORY_STEP_BYTES = 64 << 20
 THRESHOLDS = Thresholds(t_low=0.3, t_high=0.7)
 EXIT_CODE = 70  # EX_SOFTWARE
+PROGRESS_S = 0.1  # how often a slow one tells how far it is
 
 
 class Behaviour(StrEnum):
@@ -47,7 +48,10 @@ HANG_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class DummyDetector:
-    """Answers every readable file with `p_fake` (between 0 and 1, both excluded), or abstains, after `delay_s`."""
+    """Answers every readable file with `p_fake` (between 0 and 1, both excluded), or abstains, after `delay_s`.
+
+    While the delay passes it tells of progress from 0 to `duration_s`.
+    """
 
     p_fake: float = 0.5
     thresholds: Thresholds = THRESHOLDS
@@ -57,15 +61,23 @@ class DummyDetector:
     duration_s: float = 4.0
     model_version: str = MODEL_VERSION
 
-    def analyze(self, evidence: DetectorInput) -> DetectorOutput:
+    def analyze(self, evidence: DetectorInput, progress: Progress | None = None) -> DetectorOutput:
         if not evidence.path.is_file():
             raise MediaNotFoundError(f"{evidence.path.name} is not there: check the path")
         with evidence.path.open("rb") as file:
             head = file.read(len(MARKER) + 32)
         if not head:
             raise EmptyMediaError(f"{evidence.path.name} holds no bytes: send it again")
-        _misbehave(_named_behaviour(head) or self.behaviour, self.delay_s)
+        self._take_time(progress)
+        _misbehave(_named_behaviour(head) or self.behaviour)
         return self._answer()
+
+    def _take_time(self, progress: Progress | None) -> None:
+        began_s = time.monotonic()
+        while (passed_s := time.monotonic() - began_s) < self.delay_s:
+            if progress is not None:
+                progress(self.duration_s * passed_s / self.delay_s, self.duration_s)
+            time.sleep(min(PROGRESS_S, self.delay_s - passed_s))
 
     def _answer(self) -> DetectorOutput:
         p_fake = None if self.abstentions else self.p_fake
@@ -95,8 +107,7 @@ def _named_behaviour(head: bytes) -> Behaviour | None:
     return Behaviour(head[len(MARKER) :].split(b"\n")[0].decode("ascii").strip())
 
 
-def _misbehave(behaviour: Behaviour, delay_s: float) -> None:
-    time.sleep(delay_s)
+def _misbehave(behaviour: Behaviour) -> None:
     match behaviour:
         case Behaviour.ANSWER:
             return

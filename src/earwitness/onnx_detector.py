@@ -6,9 +6,9 @@ output = detector.analyze(DetectorInput(path))
 
 from pathlib import Path
 
-from earwitness.detector import DetectorInput, DetectorOutput
+from earwitness.detector import DetectorInput, DetectorOutput, Progress
 from earwitness.model_spec import ModelSpec, default_model_path
-from earwitness.pipeline import ExamineOptions, Progress, examine
+from earwitness.pipeline import ExamineOptions, examine
 from earwitness.scorer import Scorer, load_scorer
 
 

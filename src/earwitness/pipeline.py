@@ -8,7 +8,7 @@ its scores are kept. Where suspicious stretches were found, a second pass scores
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from earwitness.calibration import DEFAULT_PRIOR, posterior
 from earwitness.canonical import canonicalise
 from earwitness.deletion import deletable, deletions
-from earwitness.detector import DetectorOutput
+from earwitness.detector import DetectorOutput, Progress
 from earwitness.explain import Finding, explain
 from earwitness.finding import Abstention, WindowScore
 from earwitness.grounds import DeletionEvidence, Explanation, Grounds, SuspiciousStretch
@@ -35,9 +35,6 @@ from earwitness.waveform import Samples, sample_count
 from earwitness.windows import LONG_RECORDING_S, Window, WindowPlan, iter_windows, plan_for
 
 BATCH_WINDOWS = 8  # 2 MB of sound; larger batches are no faster on a CPU
-
-Progress = Callable[[float], None]
-"""Called now and then with the seconds of sound that are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +75,11 @@ def examine(
                 examination.score(batch)
                 batch = []
                 if progress is not None:
-                    progress(window.end_s)
+                    progress(window.end_s, media.info.declared_duration_s)
         if batch:
             examination.score(batch)
         if progress is not None:
-            progress(media.decoded_s)
+            progress(media.decoded_s, media.info.declared_duration_s)
         return examination.conclude(media, path)
 
 

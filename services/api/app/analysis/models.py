@@ -32,6 +32,9 @@ class Status(StrEnum):
 
 UNDER_WAY = (Status.QUEUED, Status.RUNNING)
 
+NEARLY_ALL = 0.99
+"""What progress shows at most before the end: a header may declare too little, and stretches are scored anew last."""
+
 
 class MediaType(StrEnum):
     AUDIO = "audio"
@@ -99,6 +102,10 @@ class AnalysisRecord(Base):
     """The model that the newest run was asked to be made with; None: whichever is active when it begins."""
     run_trace: Mapped[str | None] = mapped_column(String(64))
     """W3C trace context of the newest run's request, where traces are made (`app.tracing`)."""
+    run_started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Since when a worker is, or was, at the newest run; None while it waits. Begun again by another: since then."""
+    examined_s: Mapped[float | None] = mapped_column(Float)
+    """How much of the recording the newest run has examined; None where that is not known (`app.runs.progress`)."""
     failure_code: Mapped[str | None] = mapped_column(String(64))
     failure_message: Mapped[str | None] = mapped_column(Text)
 
@@ -112,3 +119,12 @@ class AnalysisRecord(Base):
     abstentions: Mapped[list[str]] = mapped_column(JSON, default=list)
     model_version: Mapped[str | None] = mapped_column(String(128))
     processing_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+    @property
+    def progress(self) -> float | None:
+        """Part of the recording that the newest run has examined; 1 once it is DONE, and not before."""
+        if self.status is Status.DONE:
+            return 1.0
+        if self.examined_s is None:
+            return 0.0 if self.status in UNDER_WAY else None
+        return min(self.examined_s / self.duration_s, NEARLY_ALL) if self.duration_s else None

@@ -25,6 +25,9 @@ _THIS_RUN = _TABLE.c.run_id == bindparam("this_run_id")
 _CLAIM = update(_TABLE).where(_THIS, _TABLE.c.status.not_in(UNDER_WAY), _TABLE.c.erased_at.is_(None))
 _MARK_RUNNING = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status == Status.QUEUED).returning(*_TABLE.c)
 _TAKE_OVER = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status.in_(UNDER_WAY)).returning(*_TABLE.c)
+_NOTE_PROGRESS = update(_TABLE).where(
+    _THIS, _THIS_RUN, _TABLE.c.status == Status.RUNNING, _TABLE.c.run_started_at == bindparam("this_start")
+)
 _SHOW_END = update(_TABLE).where(_THIS, _THIS_RUN, _TABLE.c.status == Status.RUNNING).returning(*_TABLE.c)
 
 
@@ -131,6 +134,8 @@ def claim_for_run(
             "run_requested_by": requested_by,
             "run_model_version": model_version,
             "run_trace": trace,
+            "run_started_at": None,
+            "examined_s": None,
             "failure_code": None,
             "failure_message": None,
             "updated_at": utc_now(),
@@ -147,8 +152,21 @@ def mark_running(
 
     None where this run is no longer the one that waits, nor, `even_if_running`, the one that is under way.
     """
-    values = {"status": Status.RUNNING, "updated_at": utc_now()}
+    now = utc_now()
+    values = {"status": Status.RUNNING, "updated_at": now, "run_started_at": now, "examined_s": None}
     return _changed(session, _TAKE_OVER if even_if_running else _MARK_RUNNING, analysis_id, run_id, values)
+
+
+def note_progress(session: Session, begun: AnalysisRecord, examined_s: float) -> bool:
+    """Write how far the run is; `begun` is the record as `mark_running` gave it.
+
+    False, and nothing is written, where that run has ended, waits again or was begun again by another worker: then the
+    time of its beginning is another one.
+    """
+    ours = {"this_id": begun.id, "this_run_id": begun.run_id, "this_start": begun.run_started_at}
+    result = session.execute(_NOTE_PROGRESS, {**ours, "examined_s": examined_s})
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
 
 
 def show_end(
@@ -163,7 +181,8 @@ def show_end(
 
 def mark_waiting(session: Session, analysis_id: uuid.UUID, run_id: uuid.UUID) -> AnalysisRecord | None:
     """From RUNNING back to QUEUED; None where that run is not under way there, or no longer."""
-    return _changed(session, _SHOW_END, analysis_id, run_id, {"status": Status.QUEUED, "updated_at": utc_now()})
+    values = {"status": Status.QUEUED, "updated_at": utc_now(), "run_started_at": None, "examined_s": None}
+    return _changed(session, _SHOW_END, analysis_id, run_id, values)
 
 
 def under_way(session: Session) -> Sequence[AnalysisRecord]:

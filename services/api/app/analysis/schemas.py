@@ -66,6 +66,9 @@ class AnalysisView(BaseModel):
                     "removed_at": None,
                     "status": "DONE",
                     "run_id": "5f0c0e0e-2f0f-4a51-8a8c-3d0fbb0cc1aa",
+                    "run_started_at": "2026-11-22T09:15:02.312345Z",
+                    "examined_s": 7.4,
+                    "progress": 1.0,
                     "failure_code": None,
                     "failure_message": None,
                     "verdict": "DEEPFAKE",
@@ -117,6 +120,24 @@ class AnalysisView(BaseModel):
     ]
     status: Status
     run_id: Annotated[uuid.UUID | None, Field(description="The newest run, under way or ended.")]
+    run_started_at: Annotated[
+        datetime | None,
+        Field(description="Since when a worker is, or was, at the newest run; null while it waits."),
+    ]
+    examined_s: Annotated[
+        float | None,
+        Field(
+            description="Seconds of sound that the newest run has examined, noted every few seconds while it is under "
+            "way; where it failed, how far it came. Null where that is not known."
+        ),
+    ]
+    progress: Annotated[
+        Probability | None,
+        Field(
+            description="`examined_s` of `duration_s`, at most 0.99 before the run is DONE, then 1. Null before the "
+            "first run, and where either is not known."
+        ),
+    ]
     failure_code: str | None
     failure_message: str | None
     verdict: Annotated[Verdict, Field(description="SUSPICIOUS with confidence 0 until something was evaluated.")]

@@ -6,11 +6,11 @@ A source is a small frozen value that travels to the worker by pickle, so its cl
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from earwitness.detector import Detector, DetectorInput, DetectorOutput
+from earwitness.detector import Detector, DetectorInput, DetectorOutput, Progress
 from earwitness.dummy import MODEL_VERSION as DUMMY_VERSION
 from earwitness.dummy import Behaviour, DummyDetector
 from earwitness.errors import ModelNotFoundError
@@ -150,8 +150,8 @@ class _ByFilename:
     usual: DummyDetector
     model_version: str = DUMMY_VERSION
 
-    def analyze(self, evidence: DetectorInput) -> DetectorOutput:
+    def analyze(self, evidence: DetectorInput, progress: Progress | None = None) -> DetectorOutput:
         wanted = evidence.metadata.get("filename", "").split("-")[0]
         if wanted not in list(Behaviour):
-            return self.usual.analyze(evidence)
-        return DummyDetector(behaviour=Behaviour(wanted)).analyze(evidence)
+            return self.usual.analyze(evidence, progress)
+        return replace(self.usual, behaviour=Behaviour(wanted)).analyze(evidence, progress)

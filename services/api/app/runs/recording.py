@@ -99,15 +99,20 @@ def _fill(run: DetectorRun, output: DetectorOutput) -> None:
     run.timings_ms = dict(output.timings_ms)
 
 
-def newest_columns(run: DetectorRun) -> dict[str, Any]:
-    """What the record says of `run`, its newest one."""
+def newest_columns(run: DetectorRun, examined_s: float | None) -> dict[str, Any]:
+    """What the record says of `run`, its newest one, which came as far as `examined_s`, or as it says already.
+
+    A run that is DONE came to the end.
+    """
     columns = {
         "status": Status.DONE if run.outcome is RunOutcome.DONE else Status.FAILED,
         "updated_at": run.finished_at,
         **{name: getattr(run, name) for name in TAKEN_FROM_RUN},
     }
     if run.duration_s is not None:
-        columns["duration_s"] = run.duration_s
+        columns["duration_s"] = columns["examined_s"] = run.duration_s
+    elif examined_s is not None:
+        columns["examined_s"] = examined_s
     return columns
 
 

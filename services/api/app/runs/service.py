@@ -33,8 +33,10 @@ from app.identity.user import User
 from app.metrics import Metrics
 from app.orm import utc_now
 from app.runs import repository, worker
+from app.runs.board import Place
 from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
+from app.runs.progress import ProgressNotes
 from app.runs.queue import Claim
 from app.runs.recording import ended_run, newest_columns
 from app.runs.workers import WorkerPool
@@ -87,9 +89,13 @@ def recover(session: Session) -> list[tuple[uuid.UUID, uuid.UUID]]:
         else:
             error = RunInterruptedError("the service stopped while this run was under way: run it again")
             run = ended_run(
-                record, error, started_at=record.updated_at, evidence_verified=False, installation=None
+                record,
+                error,
+                started_at=record.run_started_at or record.updated_at,
+                evidence_verified=False,
+                installation=None,
             )
-            _record_end(session, run)
+            _record_end(session, run, None)
     return waiting
 
 
@@ -128,10 +134,15 @@ class Runner:
         if record is None:
             return None
         parent = {"traceparent": record.run_trace} if record.run_trace else None
-        with tracing.span("run", parent=parent, analysis_id=str(analysis_id), run_id=str(run_id)):
-            return self._carry_out(record, run_id, claim)
+        with (
+            tracing.span("run", parent=parent, analysis_id=str(analysis_id), run_id=str(run_id)),
+            self._workers.board.place() as place,
+        ):
+            return self._carry_out(record, run_id, claim, place)
 
-    def _carry_out(self, record: AnalysisRecord, run_id: uuid.UUID, claim: Claim | None) -> AnalysisRecord | None:
+    def _carry_out(
+        self, record: AnalysisRecord, run_id: uuid.UUID, claim: Claim | None, place: Place
+    ) -> AnalysisRecord | None:
         started_at = utc_now()
         verified = False
         installation = None
@@ -146,7 +157,7 @@ class Runner:
                     path = copy.enter_context(self._store.local_copy(record.sha256))
                 verified = True
                 with tracing.span("examine", model_version=model.description.model_version):
-                    result = self._examine(record, path, model)
+                    result = self._examine(record, path, model, place)
                     tracing.note({f"earwitness.timings_ms.{step}": ms for step, ms in result.timings_ms.items()})
         except (EarwitnessError, AppError) as error:
             result = error
@@ -159,7 +170,7 @@ class Runner:
                 if claim is not None and isinstance(result, RunInterruptedError):
                     self._hand_back(run, claim)
                 else:
-                    ended = self._end(run, claim)
+                    ended = self._end(run, claim, place.examined_s())
         if ended is None:
             log.info("run_not_ended_here", analysis_id=str(record.id), run_id=str(run_id))
             return None
@@ -175,11 +186,20 @@ class Runner:
         )
         return ended
 
-    def _examine(self, record: AnalysisRecord, path: Path, model: Model) -> DetectorOutput:
+    def _examine(self, record: AnalysisRecord, path: Path, model: Model, place: Place) -> DetectorOutput:
         # The wall clock ends a run; this bound on processor time ends what could outlive it.
         cpu_s = self._timeout_s * (os.cpu_count() or 1) + 1
         metadata = {"filename": record.filename}
-        return self._workers.call(worker.examine, model.order, path, metadata, cpu_s, timeout_s=self._timeout_s)
+        return self._workers.call(
+            worker.examine,
+            model.order,
+            path,
+            metadata,
+            cpu_s,
+            place.number,
+            timeout_s=self._timeout_s,
+            meanwhile=ProgressNotes(self._database, record, place).note,
+        )
 
     def _begin(self, analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim | None) -> AnalysisRecord | None:
         """The record, now RUNNING; None where this run is no longer the one that waits."""
@@ -199,11 +219,11 @@ class Runner:
 
         return self._patiently(begin, self._database.write_soon)
 
-    def _end(self, run: DetectorRun, claim: Claim | None) -> AnalysisRecord | None:
+    def _end(self, run: DetectorRun, claim: Claim | None, examined_s: float | None) -> AnalysisRecord | None:
         """Record it; None where another worker, which took this one for dead, has the run now or has ended it."""
 
         def end(session: Session) -> AnalysisRecord | None:
-            ended = _record_end(session, run)
+            ended = _record_end(session, run, examined_s)
             if ended is not None:
                 if claim is not None:
                     claim.announce(session)
@@ -242,12 +262,12 @@ class Runner:
                 attempt += 1
 
 
-def _record_end(session: Session, run: DetectorRun) -> AnalysisRecord | None:
+def _record_end(session: Session, run: DetectorRun, examined_s: float | None) -> AnalysisRecord | None:
     """The record, the run's own row and the audit event; None where the run is not under way, and nothing is written.
 
     So a run ends once, whoever else believes that it is theirs to end.
     """
-    record = records.show_end(session, run.analysis_id, run.id, newest_columns(run))
+    record = records.show_end(session, run.analysis_id, run.id, newest_columns(run, examined_s))
     if record is None:
         return None
     repository.add(session, run)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from app.detectors.source import LoadOrder
+from app.runs.board import Cells
 from app.runs.confinement import confine
 from earwitness.detector import Detector, DetectorInput, DetectorOutput
 from earwitness.errors import EarwitnessError, ModelError, ModelMismatchError
@@ -34,16 +35,21 @@ MODEL_UNUSABLE = (
     "or have the models reloaded or start the service again with the one that it should use"
 )
 
+_board: Cells | None = None
+
 _loaded: OrderedDict[str, Detector] = OrderedDict()  # by fingerprint, the one used last at the end
 
 
-def start(model: LoadOrder | None, memory_bytes: int, readable: tuple[Path, ...]) -> None:
+def start(model: LoadOrder | None, memory_bytes: int, readable: tuple[Path, ...], board: Cells) -> None:
     """Shut this process in, watch over its parent and load the detector, where it needs one.
 
-    `readable`: the folders of evidence and models; no others can be read from here on, and none written.
+    `readable`: the folders of evidence and models; no others can be read from here on, and none written. `board` is
+    where this process tells how far it is.
 
     A model that can't be loaded ends no process: the tasks say so, and try again.
     """
+    global _board  # noqa: PLW0603  what this process was given, set once
+    _board = board
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would copy evidence to disk
     confine(readable)
@@ -61,10 +67,20 @@ def ready(model: LoadOrder | None) -> str | None:
     return None if model is None else _detector(model).model_version
 
 
-def examine(model: LoadOrder, path: Path, metadata: Mapping[str, str], cpu_s: float) -> DetectorOutput:
-    """Run the detector. Raises what it raises, the stored path replaced by the user's label in messages."""
+def examine(
+    model: LoadOrder, path: Path, metadata: Mapping[str, str], cpu_s: float, place: int | None = None
+) -> DetectorOutput:
+    """Run the detector, and tell at `place` on the board how far it is.
+
+    Raises what the detector raises, the stored path replaced by the user's label in messages.
+    """
+
+    def tell(examined_s: float, _declared_s: float | None) -> None:
+        if _board is not None and place is not None:
+            _board[place] = examined_s
+
     with _guarded(path, metadata.get("filename", "the recording"), cpu_s):
-        return _detector(model).analyze(DetectorInput(path, metadata))
+        return _detector(model).analyze(DetectorInput(path, metadata), tell)
 
 
 def look_again(

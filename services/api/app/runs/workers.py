@@ -3,11 +3,15 @@
     pool = WorkerPool(model.order, workers=2, memory_bytes=4 << 30, readable=(evidence_folder, model_folder))
     output = pool.call(worker.examine, model.order, path, metadata, cpu_s, timeout_s=900)
 
-Whatever goes wrong in a worker comes out of `call` as one of the errors that it names.
+Whatever goes wrong in a worker comes out of `call` as one of the errors that it names, and in a bounded time. Pebble
+tells of a worker that dies at a task. One that dies in the instant of taking a task or of sending its result takes the
+pool's lock with it: then no task is taken any more and no time limit kept, and nothing tells of it. So `call` watches
+for that, and has a new pool made (docs/adr/0020).
 """
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
@@ -21,10 +25,19 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from app.detectors.source import LoadOrder
 from app.errors import DetectorBugError, RunInterruptedError
 from app.runs import confinement, worker
+from app.runs.board import Board
 from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, WorkerCrashError
 
 T = TypeVar("T")
 LOADING_LIMIT_S = 120.0  # a large model on a slow, busy disk
+TAKEN_WITHIN_S = LOADING_LIMIT_S
+"""A worker that is free takes a task at once, and a new one as soon as it has loaded its model."""
+STOPPING_S = 30.0
+"""After its time limit a task has ended: pebble looks ten times a second, and kills 3 s after asking. The rest is for a
+busy machine."""
+LOOK_EVERY_S = 1.0
+ATTEMPTS = 2
+"""A task whose pool broke was not the one that broke it, or had not begun: it is done once more."""
 PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worker starts in milliseconds
 
 INTERRUPTED = "the service stopped before this run ended: run it again"
@@ -32,41 +45,55 @@ INTERRUPTED = "the service stopped before this run ended: run it again"
 log = structlog.get_logger(__name__)
 
 
+class _PoolBrokenError(Exception):
+    """The pool, not the task, is why there is no result."""
+
+
 class WorkerPool:
     def __init__(
-        self, model: LoadOrder | None, *, workers: int, memory_bytes: int, readable: tuple[Path, ...]
+        self,
+        model: LoadOrder | None,
+        *,
+        workers: int,
+        memory_bytes: int,
+        readable: tuple[Path, ...],
+        taken_within_s: float = TAKEN_WITHIN_S,
+        stopping_s: float = STOPPING_S,
     ) -> None:
         """Starts nothing; the processes start with the first call and load `model`, where one is given.
 
         Of files they can read those in `readable` and what Python needs (`app.runs.confinement`).
         """
         self._workers = workers
+        self._taken_within_s = taken_within_s
+        self._stopping_s = stopping_s
         _tell_what_is_missing()
-        self._initial = (model, memory_bytes, readable)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
+        self.board = Board(self._context, workers)
+        self._initial = (model, memory_bytes, readable, self.board.cells)
         self._lock = threading.Lock()
         self._closed = False
         self._pool = self._new_pool()
         self._waiting: set[ProcessFuture[Any]] = set()
+        self._disposals: list[threading.Thread] = []
 
-    def call(self, task: Callable[..., T], *args: Any, timeout_s: float) -> T:
+    def call(
+        self, task: Callable[..., T], *args: Any, timeout_s: float, meanwhile: Callable[[], None] | None = None
+    ) -> T:
         """Run `task` in a worker and wait for it; after `timeout_s` of running its process is killed.
+
+        `meanwhile` is called about every LOOK_EVERY_S while the task is under way.
 
         Raises what the task raises if it is an EarwitnessError, RunTimeoutError, WorkerCrashError,
         RunInterruptedError where the pool was closed meanwhile, and DetectorBugError for anything else.
         """
-        future = self._schedule(task, args, timeout_s)
-        try:
-            error = future.exception()
-        except CancelledError:
-            raise RunInterruptedError(INTERRUPTED) from None
-        finally:
-            with self._lock:
-                self._waiting.discard(future)
-        if error is None:
-            return future.result()
-        raise self._translated(error, timeout_s) from error
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._call(task, args, timeout_s, meanwhile)
+            except _PoolBrokenError as error:
+                log.warning("worker_pool_broken", attempt=attempt, error=str(error))
+        raise WorkerCrashError("the worker processes died around this task; the service goes on")
 
     def close(self) -> None:
         """Kill the workers; whoever waits in `call` gets RunInterruptedError."""
@@ -74,8 +101,70 @@ class WorkerPool:
             self._closed = True
             for future in self._waiting:
                 future.cancel()  # type: ignore[no-untyped-call]
-            self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
+            _dispose(self._pool)
+        for disposal in self._disposals:
+            disposal.join()
+
+    def _call(
+        self, task: Callable[..., T], args: tuple[Any, ...], timeout_s: float, meanwhile: Callable[[], None] | None
+    ) -> T:
+        future, pool = self._schedule(task, args, timeout_s)
+        try:
+            error = self._awaited(future, pool, timeout_s, meanwhile)
+        except CancelledError:
+            raise RunInterruptedError(INTERRUPTED) from None
+        finally:
+            with self._lock:
+                self._waiting.discard(future)
+        if error is None:
+            return future.result()
+        if isinstance(error, BrokenProcessPool) and not self._closed:
+            raise _PoolBrokenError(str(error)) from error
+        raise self._translated(error, timeout_s) from error
+
+    def _awaited(
+        self,
+        future: "ProcessFuture[Any]",
+        pool: ProcessPool,
+        timeout_s: float,
+        meanwhile: Callable[[], None] | None,
+    ) -> BaseException | None:
+        """How the task ended; None: with a result. Raises _PoolBrokenError, and CancelledError of a closed pool."""
+        begun_s: float | None = None
+        untaken_since_s = time.monotonic()
+        while True:
+            try:
+                return future.exception(timeout=LOOK_EVERY_S)
+            except TimeoutError:  # of this look; that of the task would have been returned
+                now_s = time.monotonic()
+            if future.running():
+                begun_s = begun_s or now_s
+                if meanwhile is not None:
+                    meanwhile()
+                if now_s - begun_s > timeout_s + self._stopping_s:
+                    self._replace(pool, "a task outlived its time limit")
+                    return TimeoutError()
+            elif self._all_busy():
+                untaken_since_s = now_s
+            elif now_s - untaken_since_s > self._taken_within_s:
+                self._replace(pool, "no worker took a task")
+            if pool is not self._pool and not future.done():
+                raise _PoolBrokenError("its pool was given up")
+
+    def _all_busy(self) -> bool:
+        with self._lock:
+            return sum(future.running() for future in self._waiting) >= self._workers
+
+    def _replace(self, pool: ProcessPool, reason: str) -> None:
+        """Give up `pool`, unless somebody did, with all that it is at: who waits for that notices, and tries again."""
+        with self._lock:
+            if pool is not self._pool or self._closed:
+                return
+            log.error("worker_pool_replaced", reason=reason)
+            self._pool = self._new_pool()
+            disposal = threading.Thread(target=_dispose, args=(pool,), name="dispose", daemon=True)
+            disposal.start()  # it may take seconds to kill what does not want to end
+            self._disposals = [thread for thread in self._disposals if thread.is_alive()] + [disposal]
 
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(
@@ -85,17 +174,18 @@ class WorkerPool:
             context=self._context,
         )
 
-    def _schedule(self, task: Callable[..., T], args: tuple[Any, ...], timeout_s: float) -> "ProcessFuture[T]":
+    def _schedule(
+        self, task: Callable[..., T], args: tuple[Any, ...], timeout_s: float
+    ) -> "tuple[ProcessFuture[T], ProcessPool]":
         with self._lock:
             if self._closed:
                 raise RunInterruptedError(INTERRUPTED)
             if not self._pool.active:  # a worker that dies between two tasks breaks the pool: take a new one
-                self._pool.stop()  # type: ignore[no-untyped-call]
-                self._pool.join()
+                _dispose(self._pool)
                 self._pool = self._new_pool()
             future: ProcessFuture[T] = self._pool.schedule(task, args=args, timeout=timeout_s)
             self._waiting.add(future)
-            return future
+            return future, self._pool
 
     def _translated(self, error: BaseException, timeout_s: float) -> Exception:
         if isinstance(error, ModelError):
@@ -110,11 +200,16 @@ class WorkerPool:
             return RunInterruptedError(INTERRUPTED)
         if isinstance(error, ProcessExpired) and error.exitcode == worker.EXIT_OUT_OF_MEMORY:
             return WorkerCrashError("the worker ran out of memory; the service goes on")
-        if isinstance(error, ProcessExpired | BrokenProcessPool):
+        if isinstance(error, ProcessExpired):
             log.warning("worker_died", error=repr(error))
             return WorkerCrashError("the worker process died; the service goes on")
         log.error("detector_bug", exc_info=error)
         return DetectorBugError("the detector failed in a way that it should not; the log says how")
+
+
+def _dispose(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
 
 
 @cache  # once a process, which may have several pools
