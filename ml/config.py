@@ -79,6 +79,9 @@ class TrainConfig:
     rank_loss_weight: float = 0.0
     """Of the pairs of a batch (copies, splices, companions): each spoof clip is to score above the bona fide one beside
     it, whatever both score (RankNet's loss, Burges et al., 2005)."""
+    only_frames: bool = False
+    """Train what gives the frame scores and leave all else as it is: for a stage that starts from a trained run. The
+    segment EER on spliced held-out clips is then watched instead of the EER."""
     one_class_weight: float = 0.0
     contrastive_weight: float = 0.0
     """Of two losses of the embedding; `ml.training.losses`."""

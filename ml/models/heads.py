@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+LOCAL_KERNEL = 5  # frames: the shortest stretch that is asked for, 0.5 s, and what lies on either side of it
 
 
 class Scores(NamedTuple):
@@ -41,6 +44,52 @@ class AttentiveHead(nn.Module):
         embedding = self.project(pooled)
         score = self.score(self.dropout(embedding)).squeeze(1)
         return Scores(score, self.frame_score(features).squeeze(1), embedding)
+
+
+class LocalFrames(nn.Module):
+    """(batch, frames) logits to add to the frame scores, from the maps of stages before the last.
+
+    A frame of the last stage has heard a second around it and, through the gates of squeeze-and-excitation, the whole
+    clip; a splice is shorter. The maps of each earlier stage are mixed over frequency and pooled to the frames; beside
+    the result stands how it differs from the clip's mean, since what is set in differs from what it is set into.
+    """
+
+    def __init__(self, stages: Sequence[tuple[int, int]], width: int = 48, hidden: int = 64) -> None:
+        """`stages`: channels and rows of frequency of each map, each at twice the rate of the next; the last of them
+        at twice that of the frames."""
+        super().__init__()
+        self.mixes = nn.ModuleList(
+            nn.Sequential(nn.Conv1d(channels * rows, width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU())
+            for channels, rows in stages
+        )
+        self.score = nn.Sequential(
+            nn.Conv1d(4 * width * len(stages), hidden, 1, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Conv1d(hidden, hidden, LOCAL_KERNEL, padding=LOCAL_KERNEL // 2, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Conv1d(hidden, 1, 1),
+        )
+        # Adds nothing before it has learnt something.
+        last = self.score[-1]
+        assert isinstance(last, nn.Conv1d)
+        nn.init.zeros_(last.weight)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        pooled = []
+        for place, (mix, features) in enumerate(zip(self.mixes, maps, strict=True)):
+            # In two dimensions: max_pool1d ties the exported graph to one length.
+            loudest = mean = mix(features.flatten(1, 2)).unsqueeze(2)
+            for _ in range(len(maps) - place):  # halved as the stages' strides do, rounded up
+                loudest = F.max_pool2d(loudest, (1, 3), (1, 2), (0, 1))
+                mean = F.avg_pool2d(mean, (1, 3), (1, 2), (0, 1), count_include_pad=False)
+            pooled += [loudest.squeeze(2), mean.squeeze(2)]
+        local = torch.cat(pooled, dim=1)
+        scores: Tensor = self.score(torch.cat([local, local - local.mean(-1, keepdim=True)], dim=1))
+        return scores.squeeze(1)
 
 
 class FrequencyPool(nn.Module):
@@ -84,8 +133,17 @@ class Member(nn.Module):
         if mask_bins:
             spectrogram = mask_frequency(spectrogram, mask_bins)
         with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=bf16):
-            scores: Scores = self.head(self.backbone(spectrogram))
+            scores = self.judge(spectrogram)
         return Scores(*(part.float() for part in scores)) if bf16 else scores
+
+    def judge(self, spectrogram: Tensor) -> Scores:
+        """Of a (batch, 1, bins, frames) spectrogram."""
+        scores: Scores = self.head(self.backbone(spectrogram))
+        return scores
+
+    def frame_parts(self) -> list[nn.Module]:
+        """What gives the frame scores and nothing else."""
+        return [self.head.frame_score]
 
 
 class SpoofNetwork(nn.Module):
@@ -107,6 +165,10 @@ class SpoofNetwork(nn.Module):
     def each(self, waveforms: Tensor, mask_bins: int = 0, bf16: bool = False) -> list[Scores]:
         """The scores of every member; `mask_bins` is the widest band that training blanks, 0 for none."""
         return [member(waveforms, mask_bins, bf16) for member in self.members]
+
+    def frame_parts(self) -> list[nn.Module]:
+        """What gives the frame scores of all members and nothing else."""
+        return [part for member in self.members for part in member.frame_parts()]  # type: ignore[operator]
 
     @staticmethod
     def joined(parts: Sequence[Scores]) -> Scores:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.models.frontend import FrontendConfig, LogSpectrogram
-from ml.models.heads import AttentiveHead, FrequencyPool, FrequencyRows, Member, SpoofNetwork
+from ml.models.heads import AttentiveHead, FrequencyPool, FrequencyRows, LocalFrames, Member, Scores, SpoofNetwork
 
 STEM = (9, 5)  # bins by frames, about 280 Hz by 65 ms: wider than a harmonic, shorter than a phone
 
@@ -26,6 +26,8 @@ class SeResNetConfig:
     """Spectrogram frames per column of the first map."""
     pool: str = "mean_max"
     """Over frequency, before the head: `mean_max`, or `rows`, which keeps the position (`heads.FrequencyRows`)."""
+    frames: str = "last"
+    """Where frame scores come from: `last`, the last stage; `local`, the stages before it too (`heads.LocalFrames`)."""
     embedding: int = 128
     dropout: float = 0.2
 
@@ -34,6 +36,10 @@ class SeResNetConfig:
             raise ValueError("channels and blocks need one entry a stage each")
         if self.pool not in ("mean_max", "rows"):
             raise ValueError(f"pool must be mean_max or rows, not {self.pool!r}")
+        if self.frames not in ("last", "local"):
+            raise ValueError(f"frames must be last or local, not {self.frames!r}")
+        if self.frames == "local" and len(self.channels) < 2:  # the last, and one before it
+            raise ValueError("local frames need a stage before the last")
         if self.stem_stride < 1 or self.time_stride < 1:
             raise ValueError("stem_stride and time_stride must be at least 1")
 
@@ -43,15 +49,34 @@ def build(config: SeResNetConfig) -> SpoofNetwork:
 
 
 def member(config: SeResNetConfig) -> Member:
-    last = config.channels[-1]
-    return Member(
-        LogSpectrogram(config.frontend), Backbone(config), AttentiveHead(last, config.embedding, config.dropout)
-    )
+    head = AttentiveHead(config.channels[-1], config.embedding, config.dropout)
+    frontend, backbone = LogSpectrogram(config.frontend), Backbone(config)
+    if config.frames == "local":
+        return LocalMember(frontend, backbone, head)
+    return Member(frontend, backbone, head)
 
 
 def frame_hop_samples(config: SeResNetConfig) -> int:
     """Samples from one frame score to the next."""
     return int(config.frontend.hop * config.time_stride * 2 ** (len(config.channels) - 1))
+
+
+class LocalMember(Member):
+    """Adds what the stages before the last say of each frame to what the last one says."""
+
+    backbone: "Backbone"
+
+    def __init__(self, frontend: nn.Module, backbone: "Backbone", head: AttentiveHead) -> None:
+        super().__init__(frontend, backbone, head)
+        self.local = LocalFrames(backbone.shapes[:-1])
+
+    def judge(self, spectrogram: Tensor) -> Scores:
+        maps = self.backbone.maps(spectrogram)
+        scores: Scores = self.head(self.backbone.pool(maps[-1]))
+        return scores._replace(frame_scores=scores.frame_scores + self.local(maps[:-1]))
+
+    def frame_parts(self) -> list[nn.Module]:
+        return [*super().frame_parts(), self.local]
 
 
 class Backbone(nn.Module):
@@ -65,19 +90,35 @@ class Backbone(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(),
         ]
+        rows = -(-config.frontend.bins // config.stem_stride)
+        self.shapes: list[tuple[int, int]] = []
+        """Channels and rows of frequency of each stage's map."""
+        self.ends: list[int] = []
+        """How many layers there are up to the end of each stage."""
         for stage, (out, count) in enumerate(zip(config.channels, config.blocks, strict=True)):
             for block in range(count):
                 layers.append(ResidualBlock(width, out, stride=2 if stage > 0 and block == 0 else 1))
                 width = out
+            rows = rows if stage == 0 else -(-rows // 2)
+            self.shapes.append((out, rows))
+            self.ends.append(len(layers))
         self.layers = nn.Sequential(*layers)
-        rows = -(-config.frontend.bins // config.stem_stride)
-        for _ in config.channels[1:]:
-            rows = -(-rows // 2)
         self.pool = FrequencyRows(width, rows, width) if config.pool == "rows" else FrequencyPool(width, width)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         pooled: Tensor = self.pool(self.layers(spectrogram))
         return pooled
+
+    def maps(self, spectrogram: Tensor) -> list[Tensor]:
+        """(batch, channels, rows, frames) of each stage; a stage has half as many frames as the one before, rounded
+        up."""
+        found = []
+        begin, features = 0, spectrogram
+        for end in self.ends:
+            features = self.layers[begin:end](features)
+            found.append(features)
+            begin = end
+        return found
 
 
 class ResidualBlock(nn.Module):

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
-from torch import Tensor
+from torch import Tensor, nn
 
 from ml.export.graph import (
     PARITY_TOLERANCE,
@@ -21,6 +21,7 @@ from ml.export.graph import (
 from ml.models import ARCHITECTURES, Scores, SpoofNetwork, build_network
 from ml.models.heads import Member
 
+LOCAL = "local frames"
 SMALL: dict[str, dict[str, Any]] = {
     "seresnet": {"channels": [4, 8], "blocks": [1, 1], "embedding": 8},
     "lcnn": {"channels": [4, 8], "embedding": 8},
@@ -36,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
             },
         ]
     },
+    LOCAL: {"channels": [4, 8, 8], "blocks": [1, 1, 1], "embedding": 8, "frames": "local"},
     "conformer": {"stem_channels": 4, "width": 8, "heads": 2, "blocks": 1, "kernel": 3, "embedding": 8},
     "raw": {"filters": 4, "channels": [4, 8], "strides": [16, 16], "embedding": 8},
 }
@@ -43,7 +45,11 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def small(architecture: str) -> SpoofNetwork:
     torch.manual_seed(1)
-    return build_network(architecture, SMALL[architecture])[0].eval()
+    name = "seresnet" if architecture == LOCAL else architecture
+    network = build_network(name, SMALL[architecture])[0].eval()
+    if architecture == LOCAL:  # as if it had learnt something
+        nn.init.normal_(network.members[0].local.score[-1].weight)  # type: ignore[union-attr,index]
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_graph(small("seresnet"), tmp_path_factory.mktemp("graph") / "model.onnx")
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, LOCAL])
 def test_onnx_runtime_agrees_with_pytorch_on_random_batches(architecture: str, tmp_path: Path) -> None:
     network = small(architecture)
     path = export_graph(network, tmp_path / "model.onnx")

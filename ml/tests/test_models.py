@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ml.config import ConfigError
 from ml.models import ARCHITECTURES, build_network
 from ml.models.frontend import FrontendConfig, LogSpectrogram, constant_q_filters, mel_filters
-from ml.models.heads import FrequencyPool, FrequencyRows, SpoofNetwork
+from ml.models.heads import FrequencyPool, FrequencyRows, LocalFrames, SpoofNetwork
 
 KINDS = ("linear", "mel", "constant_q")
 
@@ -35,6 +36,29 @@ def test_only_pooling_by_rows_tells_a_low_place_from_a_high_one() -> None:
     rows, mean_max = FrequencyRows(3, 4, 6).eval(), FrequencyPool(3, 6).eval()
     assert torch.allclose(mean_max(features), mean_max(upside_down), atol=1e-6)
     assert not torch.allclose(rows(features), rows(upside_down), atol=1e-2)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 24])
+def test_local_frames_add_nothing_before_they_have_learnt(frames: int) -> None:
+    torch.manual_seed(1)
+    network, hop = build_network("seresnet", {"frames": "local"})
+    plain, _ = build_network("seresnet", {})
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if ".local." not in k})
+    waves = torch.randn(2, frames * hop, generator=torch.Generator().manual_seed(1)) * 0.05
+    assert torch.equal(network.eval()(waves).frame_scores, plain.eval()(waves).frame_scores)
+
+
+def test_a_local_frame_hears_what_stands_out_in_its_clip() -> None:
+    torch.manual_seed(1)
+    local = LocalFrames([(2, 3), (4, 2)]).eval()
+    nn.init.ones_(local.score[-1].weight)  # type: ignore[arg-type]
+    maps = [torch.zeros(1, 2, 3, 64), torch.zeros(1, 4, 2, 32)]
+    maps[0][..., 32:40] = 1.0
+    scores = local(maps)[0]
+    assert scores.shape == (16,)
+    quiet = scores[2:5]  # away from the edges, and from what stands out
+    assert torch.allclose(quiet, quiet[:1].expand(3), atol=1e-5)
+    assert (scores[8:10] - quiet[0]).abs().min() > 1e-3
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -138,6 +162,8 @@ def test_a_network_without_members_is_refused() -> None:
         ("seresnet", {"frontend": {"floor_power": 0.0}}, "floor_power"),
         ("seresnet", {"stem_stride": 0}, "stem_stride"),
         ("seresnet", {"pool": "max"}, "mean_max or rows"),
+        ("seresnet", {"frames": "all"}, "last or local"),
+        ("seresnet", {"frames": "local", "channels": [8], "blocks": [1]}, "before the last"),
         ("ensemble", {"members": []}, "needs members"),
         ("ensemble", {"members": [{}, {"time_stride": 1}]}, "as often"),
         ("ensemble", {"members": [{}, {"frontend": {"margin": 8}}]}, "the same for all members"),

@@ -22,7 +22,7 @@ from ml.tests.conftest import SMOKE
 from ml.training.__main__ import main as command
 from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
-from ml.training.checkpoint import load, save
+from ml.training.checkpoint import load, load_network, save
 from ml.training.losses import batch_loss
 from ml.training.store import WaveformStore
 from ml.training.train import (
@@ -164,7 +164,7 @@ def test_the_training_script_always_does_a_few_steps(toy_manifest: Path, tmp_pat
     assert json.loads(done.stdout)["steps"] == count
 
 
-def test_the_first_stage_is_trained_first(
+def test_the_stages_before_are_trained_first(
     toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (
@@ -175,6 +175,7 @@ def test_the_first_stage_is_trained_first(
     (tmp_path / "one.toml").write_text(text.replace('"smoke"', '"one"'))
     (tmp_path / "two.toml").write_text(text.replace('"smoke"', '"two"\nstart_from = "one"'))
     (tmp_path / "three.toml").write_text(text.replace('"smoke"', '"three"\nstart_from = "two"'))
+    (tmp_path / "round.toml").write_text(text.replace('"smoke"', '"round"\nstart_from = "round"'))
 
     def run(name: str) -> int:
         out = tmp_path / "runs" / name
@@ -193,8 +194,10 @@ def test_the_first_stage_is_trained_first(
     assert run("two") == 0
     assert load(tmp_path / "runs" / "one-seed7" / "last.pt").step == 1
     assert load(tmp_path / "runs" / "two" / "last.pt").provenance["start_from"]["experiment"] == "one"
-    assert run("three") == 2
-    assert "starts from none" in capsys.readouterr().err
+    assert run("three") == 0
+    assert load(tmp_path / "runs" / "two-seed7" / "last.pt").step == 1
+    assert run("round") == 2
+    assert "starts from what starts from it" in capsys.readouterr().err
 
 
 def test_an_unusable_experiment_is_an_error_of_one_line(tmp_path: Path) -> None:
@@ -358,6 +361,30 @@ def test_a_run_starts_only_from_what_fits(
         second = replace(second, model={**second.model, "embedding": 7})
     with pytest.raises(ConfigError, match=what):
         train(second, tmp_path / "second", quiet=True)
+
+
+def test_frame_scores_are_trained_alone(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    """The stage for place: nothing but frame scores changes, so that no finding about a whole recording does."""
+    first = replace(steps(smoke_experiment, 1), name="first")
+    train(first, tmp_path / f"first-seed{first.seed}", quiet=True)
+    local = replace(
+        first,
+        name="local",
+        start_from="first",
+        model={**first.model, "frames": "local"},
+        data=replace(first.data, splice_share=1.0, copy_share=0.0),
+        train=replace(first.train, max_steps=3, evaluate_every=3, warmup_steps=0, only_frames=True),
+    )
+    train(local, tmp_path / "local", quiet=True)
+    saved = load(tmp_path / "local" / "last.pt")
+    assert 0.0 < saved.history[-1]["heldout_segment_eer"] < 1.0
+    before, _ = load_network(load(tmp_path / f"first-seed{first.seed}" / "last.pt"))
+    after, _ = load_network(saved)
+    waves = torch.randn(2, 32_000, generator=torch.Generator().manual_seed(1)) * 0.05
+    one, other = before(waves), after(waves)
+    assert torch.equal(one.score, other.score)
+    assert torch.equal(one.embedding, other.embedding)
+    assert not torch.allclose(one.frame_scores, other.frame_scores, atol=1e-4)
 
 
 def test_an_unreadable_clip_is_skipped_with_a_line(toy_manifest: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ml.config import ConfigError, load_experiment
+from ml.config import ConfigError, Experiment, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.training.train import run_folder, train
 
@@ -41,11 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         experiment = load_experiment(options.config, overrides)
         out = options.out or run_folder(Path("runs"), experiment)
-        if experiment.start_from:
-            file = options.config.with_name(f"{experiment.start_from}.toml")
-            first = load_experiment(file, {"seed": experiment.seed, "data.manifest": experiment.data.manifest})
-            if first.name != experiment.start_from or first.start_from:
-                raise ConfigError(f"{file} must be an experiment of that name which starts from none")
+        for first in stages_before(experiment, options.config):
             train(first, run_folder(out.parent, first), quiet=options.quiet)
         result = train(experiment, out, resume=not options.fresh, quiet=options.quiet)
     except (ConfigError, DatasetError, FileNotFoundError) as error:
@@ -59,6 +55,23 @@ def main(arguments: list[str] | None = None) -> int:
             f"{result.steps} steps ({why}); best held-out EER {result.best_eer:.2%}; weights in {result.best_path}"
         )
     return 0
+
+
+def stages_before(experiment: Experiment, file: Path) -> list[Experiment]:
+    """The experiments that it starts from, the first of all first, with its seed and manifest.
+
+    Raises ConfigError where one is missing, has another name than its file or starts from what starts from it.
+    """
+    found: list[Experiment] = []
+    while name := (found[0] if found else experiment).start_from:
+        path = file.with_name(f"{name}.toml")
+        stage = load_experiment(path, {"seed": experiment.seed, "data.manifest": experiment.data.manifest})
+        if stage.name != name:
+            raise ConfigError(f"{path} must be the experiment {name!r}, not {stage.name!r}")
+        if name in {experiment.name, *(one.name for one in found)}:
+            raise ConfigError(f"{path} starts from what starts from it")
+        found.insert(0, stage)
+    return found
 
 
 if __name__ == "__main__":

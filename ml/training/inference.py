@@ -12,8 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.canonical import canonicalise
-from earwitness.waveform import Samples, sample_count
-from ml.datasets.manifest import Label
+from earwitness.errors import InputError
+from earwitness.waveform import Samples, sample_count, seconds
+from ml.datasets.manifest import Clip, Label
+from ml.evaluation.metrics import equal_error_rate
+from ml.evaluation.scores import EvaluationInputError
+from ml.evaluation.splices import make_splice, plan_splices
 from ml.models.heads import SpoofNetwork
 from ml.training.store import WaveformStore
 
@@ -21,6 +25,7 @@ WINDOW_S = 4.0
 LENGTH_STEP_SAMPLES = sample_count(0.16)
 """Clips are cut to a multiple of this, so that enough of them are equally long to be scored together."""
 BATCH_CLIPS = 32
+SPLICES = 150  # of held-out clips: some 2,700 frames, judged in seconds
 
 
 class Judged(NamedTuple):
@@ -71,3 +76,37 @@ def heldout_scores(
     waveforms = [store.waveform(i) for i in range(len(store.clips))]
     is_spoof = np.array([clip.label == Label.SPOOF for clip in store.clips])
     return judge_waveforms(network, waveforms, bf16=bf16).by_member, is_spoof
+
+
+class Spliced(NamedTuple):
+    waveform: Samples
+    """Canonical."""
+    frame_labels: NDArray[np.int8]
+    """1 where a frame is synthetic."""
+
+
+def heldout_splices(clips: Sequence[Clip]) -> list[Spliced]:
+    """Spliced recordings of held-out clips, planned as those that `make evaluate` judges frame scores on."""
+    found = []
+    for plan in plan_splices(clips, SPLICES, seed=1):
+        try:
+            mixed, labels = make_splice(plan, seconds(LENGTH_STEP_SAMPLES), WINDOW_S)
+        except (InputError, EvaluationInputError):
+            continue  # training has said what can't be read
+        found.append(Spliced(canonicalise(mixed).samples, labels))
+    return found
+
+
+@torch.no_grad()
+def segment_eer(network: SpoofNetwork, splices: Sequence[Spliced]) -> float:
+    """EER over the frames of all of them; needs a network with a frame score every 160 ms."""
+    device = next(network.parameters()).device
+    network.eval()
+    scores, is_spoof = [], []
+    for one in splices:
+        waveform = torch.from_numpy(one.waveform)[None].to(device)
+        frames = network(waveform).frame_scores[0].float().cpu().numpy()
+        count = min(frames.size, one.frame_labels.size)  # a last part frame may lack a score
+        scores.append(frames[:count])
+        is_spoof.append(one.frame_labels[:count] == 1)
+    return equal_error_rate(np.concatenate(scores).astype(np.float64), np.concatenate(is_spoof))[0]

@@ -31,7 +31,7 @@ from ml.provenance import git_revision, library_versions, machine, seed_everythi
 from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import Checkpoint, load, save
-from ml.training.inference import heldout_scores
+from ml.training.inference import Spliced, heldout_scores, heldout_splices, segment_eer
 from ml.training.losses import batch_loss
 from ml.training.mixing import mixed
 from ml.training.sampling import Split, hold_out, with_fold_groups
@@ -149,14 +149,21 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
     first = saved.experiment
     if saved.step < first.train.max_steps:
         raise ConfigError(f"{path} stands at step {saved.step} of {first.train.max_steps}: finish that run first")
-    if (first.architecture, first.model) != (experiment.architecture, experiment.model):
+    if first.architecture != experiment.architecture or _but_frames(first.model) != _but_frames(experiment.model):
         raise ConfigError(f"{path} is of another network: [model] must be that of {experiment.start_from}")
     held_out = ("manifest", "train_split", "holdout_share", "holdout_seed")
     for key in held_out:
         if getattr(first.data, key) != getattr(experiment.data, key):
             raise ConfigError(f"{path} held other clips out: data.{key} must be that of {experiment.start_from}")
-    network.load_state_dict(saved.averaged_weights)
+    fresh = network.state_dict()
+    network.load_state_dict(fresh | saved.averaged_weights)
     return {"start_from": {"experiment": first.name, "steps": saved.step, "provenance": saved.provenance}}
+
+
+def _but_frames(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's table without what says where frame scores come from: a stage may add that."""
+    members = {"members": [_but_frames(one) for one in model["members"]]} if "members" in model else {}
+    return {key: value for key, value in model.items() if key != "frames"} | members
 
 
 def check_same_run(
@@ -204,10 +211,17 @@ class _State:
     ) -> None:
         self.experiment, self.settings, self.run_dir, self.provenance = experiment, settings, run_dir, provenance
         self.network = network
+        if settings.only_frames:
+            network.requires_grad_(requires_grad=False)
+            for part in network.frame_parts():
+                part.requires_grad_(requires_grad=True)
         self.average = WeightAverage(network, settings.ema_decay)
         self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            [parameter for parameter in network.parameters() if parameter.requires_grad],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
         )
+        self.splices: list[Spliced] | None = None  # of held-out clips, made when they are first judged
         self.step = 0
         self.best_eer = math.inf
         self.evaluations_since_best = 0
@@ -220,7 +234,12 @@ class _State:
         torch.manual_seed((self.experiment.seed * 1_000_003 + self.step) * MAX_PROCESSES + rank)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.settings, self.step)
-        self.network.train()
+        if self.settings.only_frames:  # normalisation and dropout of what is frozen stand still too
+            self.network.eval()
+            for part in self.network.frame_parts():
+                part.train()
+        else:
+            self.network.train()
         on_device = Batch(
             *(part.to(device) for part in (batch.waveforms, batch.labels, batch.frame_labels, batch.paired))
         )
@@ -265,11 +284,17 @@ class _State:
         for name in sorted(set(kind[is_spoof])):
             part = ~is_spoof | (kind == name)
             figures[f"heldout_eer_{name}"] = equal_error_rate(scores[part].astype(np.float64), is_spoof[part])[0]
+        watched = eer
+        if self.settings.only_frames:
+            if self.splices is None:
+                self.splices = heldout_splices(heldout.clips)
+            watched = segment_eer(self.average.network, self.splices)
+            figures["heldout_segment_eer"] = watched
         self.history.append(figures)
         self.losses.clear()
         with (self.run_dir / HISTORY_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.history[-1]) + "\n")
-        if eer < self.best_eer:
+        if watched < self.best_eer:
             self.best_eer, self.evaluations_since_best = eer, 0
             save(self.checkpoint(), self.run_dir / BEST_NAME)
         else:
