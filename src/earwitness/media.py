@@ -323,9 +323,9 @@ def _samples_of(frame: av.AudioFrame) -> NDArray[np.generic]:
     """
     dtype, channels = SAMPLE_DTYPES[frame.format.packed.name], frame.layout.nb_channels
     if frame.format.is_planar:
-        planes = (AudioPlane(frame, index) for index in range(channels))
+        planes = (bytes(AudioPlane(frame, index)) for index in range(channels))
         return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes])
-    return np.frombuffer(AudioPlane(frame, 0), dtype, frame.samples * channels).reshape(-1, channels).T.copy()
+    return np.frombuffer(bytes(AudioPlane(frame, 0)), dtype, frame.samples * channels).reshape(-1, channels).T
 
 
 def _to_float(data: NDArray[np.generic]) -> Samples:
