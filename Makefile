@@ -75,6 +75,7 @@ bench: $(VENV)/.dev ## print speed and memory, each beside something measured in
 	$(BIN)/python benchmarks/bench_augment.py
 	$(BIN)/python benchmarks/bench_bulk.py
 	$(BIN)/python benchmarks/bench_service.py
+	$(BIN)/python benchmarks/bench_runs.py
 
 smoke: $(VENV)/.dev ## the training pipeline from end to end on a toy corpus, in about a minute
 	$(BIN)/python -m pytest -q ml/tests/test_smoke.py

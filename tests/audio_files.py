@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.plane import AudioPlane
 from numpy.typing import NDArray
 
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples
@@ -44,6 +45,29 @@ def write_audio(
             _push(fifo, resampled)
         size = stream.codec_context.frame_size or rate_hz // 10
         while (chunk := fifo.read(size, partial=True)) is not None:
+            output.mux(stream.encode(chunk))
+        output.mux(stream.encode(None))
+    return path
+
+
+def write_channels(path: Path, sound: NDArray[np.float32], *, codec: str, rate_hz: int, layout: str) -> Path:
+    """Encode `sound`, shape (channels, samples), each channel as it is."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=rate_hz, layout=layout)
+        frame = av.AudioFrame(format=stream.format, layout=layout, samples=sound.shape[1])
+        frame.sample_rate = rate_hz
+        values: dict[str, NDArray[np.generic]] = {
+            "u8": (sound * 127.0 + 128.0).astype(np.uint8),
+            "s16": (sound * 32_767.0).astype(np.int16),
+            "flt": sound,
+        }
+        data = values[stream.format.packed.name]
+        # One by one: `frame.planes` reads beyond the last of eight planes and more.
+        for index, plane in enumerate(data if stream.format.is_planar else [data.T]):
+            AudioPlane(frame, index).update(np.ascontiguousarray(plane).tobytes())
+        fifo = av.AudioFifo()
+        _push(fifo, frame)
+        while (chunk := fifo.read(stream.codec_context.frame_size or rate_hz // 10, partial=True)) is not None:
             output.mux(stream.encode(chunk))
         output.mux(stream.encode(None))
     return path

@@ -1,3 +1,4 @@
+import math
 import os
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from earwitness.errors import (
 )
 from earwitness.media import BLOCK_S, MediaLimits, open_media, read_waveform
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples, rms_dbfs
-from tests.audio_files import write_audio, write_pcm_float, write_silent_film
+from tests.audio_files import write_audio, write_channels, write_pcm_float, write_silent_film
 
 
 def tone(duration_s: float = 2.0, frequency_hz: float = 440.0) -> Samples:
@@ -93,6 +94,56 @@ def test_mono_is_the_mean_over_all_channels(tmp_path: Path, channels: int) -> No
 
     assert info.channels == channels
     np.testing.assert_allclose(samples, 0.5 / channels, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "layout", "channels"),
+    [
+        ("a.m4a", "aac", "7.1", 8),
+        ("a.opus", "libopus", "7.1", 8),
+        ("a.wv", "wavpack", "7.1", 8),
+        ("a.wv", "wavpack", "9 channels", 9),
+        ("a.wv", "wavpack", "16 channels", 16),
+        ("a.wv", "wavpack", "59 channels", 59),
+        ("a.wv", "wavpack", "64 channels", 64),
+    ],
+)
+def test_channels_on_planes_of_their_own_are_read_however_many(
+    tmp_path: Path, name: str, codec: str, layout: str, channels: int
+) -> None:
+    sound = np.zeros((channels, tone().size), dtype=np.float32)
+    sound[-1] = tone()
+    path = write_channels(tmp_path / name, sound, codec=codec, rate_hz=16_000, layout=layout)
+
+    samples, info = read_waveform(path)
+
+    assert info.channels == channels
+    assert abs(loudest_hz(samples) - 440.0) < 3.0
+    assert rms_dbfs(samples) == pytest.approx(rms_dbfs(tone()) - 20 * math.log10(channels), abs=1.5)
+
+
+@pytest.mark.parametrize("layout", ["7.1", "5.1"])
+def test_a_stream_that_changes_its_channels_on_the_way_is_read_to_its_end(tmp_path: Path, layout: str) -> None:
+    few, many = (
+        write_audio(
+            tmp_path / f"{channels}.aac", tone(2.0), codec="aac", rate_hz=48_000, layout=channels, container="adts"
+        ).read_bytes()
+        for channels in ("mono", layout)
+    )
+    path = tmp_path / "a.aac"
+    path.write_bytes(few + many + few)
+
+    samples, info = read_waveform(path)
+
+    assert info.channels == 1
+    assert samples.size / SAMPLE_RATE_HZ == pytest.approx(6.0, abs=0.3)
+
+
+def test_64_bit_samples_are_read(tmp_path: Path) -> None:
+    samples, info = read_waveform(write_audio(tmp_path / "a.w64", tone(), codec="pcm_s64le", container="w64"))
+
+    assert info.codec == "pcm_s64le"
+    np.testing.assert_allclose(samples, tone(), atol=1e-4)
 
 
 def test_sound_at_16_khz_comes_through_unchanged(tmp_path: Path) -> None:

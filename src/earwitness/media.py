@@ -28,6 +28,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.audio.plane import AudioPlane
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
@@ -48,6 +49,10 @@ BLOCK_S = (
     1.0  # decoded sound is converted in pieces of this: codec frames of 20 ms would cost fifty times the calls
 )
 GATHERED_VALUES = 1 << 18  # 1 to 2 MB: of many channels at a high rate a piece is shorter
+SAMPLE_DTYPES = {
+    "u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64,
+}  # fmt: skip
+"""All of FFmpeg's formats of samples, in the byte order of the machine."""
 FLOAT_SAMPLE_LIMIT = 65_536.0
 """Float files may exceed full scale: some hold 16-bit numbers as floats, and those pass. More is no sound."""
 
@@ -152,7 +157,7 @@ class MediaStream:
                 self._damaged_packets += 1
                 continue
             for frame in frames:
-                if frame.samples:
+                if frame.samples and frame.layout.nb_channels:
                     _check_format(frame.sample_rate, frame.layout.nb_channels, self._limits)
                     yield frame
 
@@ -296,9 +301,7 @@ def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.gene
     held_samples = 0
     rate_hz = 0
     for frame in frames:
-        data = frame.to_ndarray()
-        if not frame.format.is_planar:
-            data = data.reshape(-1, frame.layout.nb_channels).T
+        data = _samples_of(frame)
         if held and (frame.sample_rate, data.dtype, len(data)) != (rate_hz, held[0].dtype, len(held[0])):
             yield np.concatenate(held, axis=1), rate_hz
             held, held_samples = [], 0
@@ -310,6 +313,19 @@ def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.gene
             held, held_samples = [], 0
     if held:
         yield np.concatenate(held, axis=1), rate_hz
+
+
+def _samples_of(frame: av.AudioFrame) -> NDArray[np.generic]:
+    """A copy of the frame's samples, shape (channels, samples).
+
+    Not by PyAV's `to_ndarray`: it looks for a null pointer behind the last plane, and of eight planes and more there is
+    none, so that it takes what lies behind them for a plane and the process dies (docs/adr/0034).
+    """
+    dtype, channels = SAMPLE_DTYPES[frame.format.packed.name], frame.layout.nb_channels
+    if frame.format.is_planar:
+        planes = (bytes(AudioPlane(frame, index)) for index in range(channels))
+        return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes])
+    return np.frombuffer(bytes(AudioPlane(frame, 0)), dtype, frame.samples * channels).reshape(-1, channels).T
 
 
 def _to_float(data: NDArray[np.generic]) -> Samples:
