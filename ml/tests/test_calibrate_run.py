@@ -8,7 +8,7 @@ import pytest
 
 from earwitness.model_spec import load_spec
 from ml.evaluation.calibrate_folds import OutOfFold, cross_checked_outcome
-from ml.evaluation.calibrate_run import calibrate
+from ml.evaluation.calibrate_run import calibrate, stricter_goal
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
 from ml.evaluation.score_clips import Measured, Scored
 from ml.evaluation.scores import EvaluationInputError
@@ -47,14 +47,33 @@ def test_thresholds_are_cross_checked_on_the_clips_that_are_not_abstained_from(g
     heldout = scored()
     done = calibrate(graph, heldout, goal=GOAL, seed=1)
     suitable = np.array([(row.ood_distance or 0) <= done.spec.limits.max_ood_distance for row in heldout.measured])
-    out_of_fold = done.fitted.out_of_fold
-    outcome = cross_checked_outcome(
-        OutOfFold(out_of_fold.llr[suitable], out_of_fold.fold[suitable]), heldout.table.is_spoof[suitable], GOAL
-    )
+    out_of_fold, is_spoof = done.fitted.out_of_fold, heldout.table.is_spoof[suitable]
+    judged = OutOfFold(out_of_fold.llr[suitable], out_of_fold.fold[suitable])
+    outcome = cross_checked_outcome(judged, is_spoof, stricter_goal(judged, is_spoof, GOAL))
     assert (
         f"{outcome.bonafide_called_deepfake:.2%} of bona fide are called DEEPFAKE and "
         f"{outcome.spoof_called_authentic:.2%} of spoof AUTHENTIC"
     ) in done.spec.thresholds_chosen
+
+
+def test_a_goal_that_other_sources_break_is_made_stricter() -> None:
+    """One source of four scores all its human clips higher: the thresholds of the others accuse it."""
+    rng = np.random.default_rng(1)
+    fold = np.repeat(np.arange(4), 200)
+    is_spoof = np.tile(np.arange(200) >= 100, 4)
+    llr = rng.normal(np.where(is_spoof, 2.0, -1.0), 1.0) + np.where((fold == 3) & ~is_spoof, 1.0, 0.0)
+    judged = OutOfFold(llr, fold)
+    assert cross_checked_outcome(judged, is_spoof, GOAL).bonafide_called_deepfake > 0.05
+    asked = stricter_goal(judged, is_spoof, GOAL)
+    assert asked.max_bonafide_called_deepfake < 0.05
+    assert cross_checked_outcome(judged, is_spoof, asked).bonafide_called_deepfake <= 0.05
+    assert asked.max_spoof_called_authentic == GOAL.max_spoof_called_authentic
+
+
+def test_a_goal_that_other_sources_keep_stays() -> None:
+    llr = np.tile(np.concatenate([np.linspace(-6, -1, 100), np.linspace(1, 6, 100)]), 4)
+    judged = OutOfFold(llr, np.repeat(np.arange(4), 200))
+    assert stricter_goal(judged, llr > 0, GOAL) == GOAL
 
 
 def test_folds_too_small_to_cross_check_say_so(graph: Path) -> None:
