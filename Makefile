@@ -64,9 +64,10 @@ format: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A part of them by pytest's -k: make soak ONLY=fuzzed, ONLY=many_examples (Schemathesis), ONLY=killed, ONLY=three_workers.
-soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed uploads, 2,000 runs among dying workers; ONLY=... for some
-	$(BIN)/python -m pytest -q -m slow --timeout 3600 $(if $(ONLY),-k '$(ONLY)')
+# A part of them by pytest's -k: make soak ONLY=fuzzed, ONLY=many_examples (Schemathesis), ONLY=killed, ONLY=three_workers,
+# ONLY=ten_thousand_runs (SOAK_RUNS=1500 for fewer); what they measured is printed at the end.
+soak: $(VENV)/.dev ## the slow tests: 3-hour files, 100 kills, 10,000 fuzzed uploads, 2,000 runs among dying workers, memory over 10,000 runs; ONLY=... for some
+	$(BIN)/python -m pytest -q -rP -m slow --timeout 3600 $(if $(ONLY),-k '$(ONLY)')
 
 bench: $(VENV)/.dev ## print speed and memory, each beside something measured in the same run
 	$(BIN)/python benchmarks/bench_library.py

@@ -19,6 +19,7 @@ Times count decoded sound: gaps in a container's time stamps are not filled with
 
 import errno
 import io
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ GATHERED_VALUES = 1 << 18  # 1 to 2 MB: of many channels at a high rate a piece 
 SAMPLE_DTYPES = {
     "u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64,
 }  # fmt: skip
-"""All of FFmpeg's formats of samples, in the byte order of the machine."""
+"""All of FFmpeg's formats of samples, in the byte order of the machine; the planar ones have a p behind their names."""
 FLOAT_SAMPLE_LIMIT = 65_536.0
 """Float files may exceed full scale: some hold 16-bit numbers as floats, and those pass. More is no sound."""
 
@@ -295,37 +296,43 @@ def _check_format(rate_hz: int | None, channels: int | None, limits: MediaLimits
 def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.generic], int]]:
     """Frames joined to pieces of about `BLOCK_S`, shape (channels, samples), with their sample rate.
 
-    A stream may change its format on the way; a piece never does.
+    A stream may change its format on the way; a piece never does. Each piece is memory of its own.
     """
-    held: list[NDArray[np.generic]] = []
-    held_samples = 0
+    held: NDArray[np.generic] | None = None
+    count, enough = 0, 0  # samples held, and of a whole piece
     rate_hz = 0
     for frame in frames:
-        data = _samples_of(frame)
-        if held and (frame.sample_rate, data.dtype, len(data)) != (rate_hz, held[0].dtype, len(held[0])):
-            yield np.concatenate(held, axis=1), rate_hz
-            held, held_samples = [], 0
-        rate_hz = frame.sample_rate
-        held.append(data)
-        held_samples += data.shape[1]
-        if held_samples >= BLOCK_S * rate_hz or held_samples * len(data) >= GATHERED_VALUES:
-            yield np.concatenate(held, axis=1), rate_hz
-            held, held_samples = [], 0
-    if held:
-        yield np.concatenate(held, axis=1), rate_hz
+        dtype, channels = SAMPLE_DTYPES[frame.format.name.removesuffix("p")], frame.layout.nb_channels
+        if held is not None and (frame.sample_rate, dtype, channels) != (rate_hz, held.dtype, len(held)):
+            yield held[:, :count], rate_hz
+            held = None
+        if held is None:
+            rate_hz = frame.sample_rate
+            enough = math.ceil(min(BLOCK_S * rate_hz, GATHERED_VALUES / channels))
+            held, count = np.empty((channels, enough + frame.samples), dtype), 0
+        elif held.shape[1] < count + frame.samples:  # a longer frame than those before
+            held = np.concatenate((held[:, :count], np.empty((channels, frame.samples), dtype)), axis=1)
+        _copy_samples(frame, held[:, count : count + frame.samples])
+        count += frame.samples
+        if count >= enough:
+            yield held[:, :count], rate_hz
+            held = None
+    if held is not None:
+        yield held[:, :count], rate_hz
 
 
-def _samples_of(frame: av.AudioFrame) -> NDArray[np.generic]:
-    """A copy of the frame's samples, shape (channels, samples).
+def _copy_samples(frame: av.AudioFrame, into: NDArray[np.generic]) -> None:
+    """`into` has the frame's type and the shape (channels, samples).
 
     Not by PyAV's `to_ndarray`: it looks for a null pointer behind the last plane, and of eight planes and more there is
     none, so that it takes what lies behind them for a plane and the process dies (docs/adr/0034).
     """
-    dtype, channels = SAMPLE_DTYPES[frame.format.packed.name], frame.layout.nb_channels
     if frame.format.is_planar:
-        planes = (bytes(AudioPlane(frame, index)) for index in range(channels))
-        return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes])
-    return np.frombuffer(bytes(AudioPlane(frame, 0)), dtype, frame.samples * channels).reshape(-1, channels).T
+        for index, channel in enumerate(into):
+            channel[:] = np.frombuffer(AudioPlane(frame, index), into.dtype, frame.samples)
+    else:
+        packed = np.frombuffer(AudioPlane(frame, 0), into.dtype, frame.samples * len(into))
+        into[:] = packed.reshape(-1, len(into)).T
 
 
 def _to_float(data: NDArray[np.generic]) -> Samples:
@@ -335,7 +342,7 @@ def _to_float(data: NDArray[np.generic]) -> Samples:
     if np.issubdtype(data.dtype, np.signedinteger):
         return data.astype(np.float32) * np.float32(2.0 ** (1 - 8 * data.dtype.itemsize))  # exact: a power of two
     with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite; replaced later
-        return data.astype(np.float32)
+        return data.astype(np.float32, copy=False)
 
 
 class _Resampler:
@@ -359,7 +366,8 @@ class _Resampler:
         yield from _blocks(self._converter.resample(None))
 
     def _convert(self) -> Iterator[Samples]:
-        frame = av.AudioFrame.from_ndarray(np.concatenate(self._pieces)[np.newaxis], format="fltp", layout="mono")
+        sound = self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
+        frame = av.AudioFrame.from_ndarray(sound[np.newaxis], format="fltp", layout="mono")
         frame.sample_rate = self.rate_hz
         self._pieces, self._gathered = [], 0
         yield from _blocks(self._converter.resample(frame))
@@ -368,4 +376,4 @@ class _Resampler:
 def _blocks(frames: list[av.AudioFrame]) -> Iterator[Samples]:
     for frame in frames:
         if frame.samples:
-            yield frame.to_ndarray()[0].astype(np.float32)
+            yield frame.to_ndarray()[0].astype(np.float32, copy=False)

@@ -2,6 +2,8 @@
 
     python -m app                  # serve
     python -m app retention        # one sweep: erase what is due, remove what was erased, also if it came back
+    python -m app orphans          # tell what lies in the store for a week and no record names
+    python -m app remove-orphans   # and remove it
     python -m app worker           # carry out runs for services elsewhere; also called `earwitness worker`
     python -m app verify           # after a restore: every stored byte and the whole audit chain against the records
 
@@ -14,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -22,10 +25,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import logs, tracing
 from app.database import Database, DatabaseUnusableError
 from app.detectors.source import OnnxSource
+from app.errors import AppError
 from app.evidence.opening import open_store
 from app.evidence.store import EvidenceStore
 from app.orm import utc_now
 from app.retention import service as retention
+from app.retention.orphans import orphans
 from app.retention.verification import verify
 from app.settings import Settings
 
@@ -82,6 +87,18 @@ def _retention(settings: Settings) -> int:
     return _beside_the_service(settings, sweep)
 
 
+def _orphans(settings: Settings, *, remove: bool = False) -> int:
+    def look(database: Database, store: EvidenceStore) -> int:
+        try:
+            found = orphans(database, store, utc_now(), remove=remove)
+        except AppError as error:  # the store went away
+            return _refuse(str(error))
+        _tell(asdict(found))
+        return EXIT_NOT_IN_ORDER if found.failed or found.refused else 0
+
+    return _beside_the_service(settings, look)
+
+
 def _verify(settings: Settings) -> int:
     def check(database: Database, store: EvidenceStore) -> int:
         found = verify(database, store)
@@ -95,6 +112,8 @@ COMMANDS: Mapping[str, Callable[[Settings], int]] = {
     "serve": _serve,
     "worker": _worker,
     "retention": _retention,
+    "orphans": _orphans,
+    "remove-orphans": partial(_orphans, remove=True),
     "verify": _verify,
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import obstore
 import pytest
 from fastapi.testclient import TestClient
 
@@ -22,6 +23,16 @@ def named(place: Place) -> dict[str, Any]:
     }
 
 
+def keys(place: Place) -> list[str]:
+    """What really lies in the bucket, asked without the service."""
+    return [found["path"] for page in obstore.list(place.open()) for found in page]
+
+
+def key_of(content: bytes) -> str:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return f"blobs/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
 def test_upload_run_evidence_and_erasure(
     make_client: MakeClient, upload: Callable[..., str], wav: bytes, bucket: Place
 ) -> None:
@@ -31,9 +42,31 @@ def test_upload_run_evidence_and_erasure(
     assert (run["status"], run["sha256"]) == ("DONE", hashlib.sha256(wav).hexdigest())
     assert client.get(f"/v1/analysis/{analysis_id}/evidence").content == wav
     assert client.get("/ready").json()["checks"]["evidence_store"] == "ok"
+    assert keys(bucket) == [key_of(wav)]
     erased = client.request("DELETE", f"/v1/analysis/{analysis_id}/evidence", params={"reason": "test"})
-    assert erased.status_code in (200, 204), erased.text
+    assert erased.status_code == 200, erased.text
+    assert keys(bucket) == [], "the object is gone from the bucket"
+    record = client.get(f"/v1/analysis/{analysis_id}").json()
+    assert (record["status"], record["sha256"]) == ("DONE", hashlib.sha256(wav).hexdigest())
+    assert record["erased_at"] and record["removed_at"]
+    assert (
+        client.get(f"/v1/analysis/{analysis_id}/report").json()["evidence"]["sha256_at_receipt"]
+        == record["sha256"]
+    )
     assert client.get(f"/v1/analysis/{analysis_id}/evidence").status_code == 410
+
+
+def test_bytes_that_two_analyses_share_leave_the_bucket_with_the_last_of_them(
+    make_client: MakeClient, make_url: Any, upload: Callable[..., str], wav: bytes, bucket: Place
+) -> None:
+    same = {**named(bucket), "database_url": make_url("postgresql")}
+    first, second = make_client(**same), make_client(**same)
+    ids = [upload(first), upload(second)]
+    first.request("DELETE", f"/v1/analysis/{ids[0]}/evidence", params={"reason": "test"})
+    assert keys(bucket) == [key_of(wav)]
+    assert second.get(f"/v1/analysis/{ids[1]}/evidence").content == wav
+    second.request("DELETE", f"/v1/analysis/{ids[1]}/evidence", params={"reason": "test"})
+    assert keys(bucket) == []
 
 
 def test_two_services_share_it(

@@ -15,6 +15,7 @@ from earwitness.waveform import SAMPLE_RATE_HZ, Samples
 
 DECIMATION = 2
 RATE_HZ = SAMPLE_RATE_HZ // DECIMATION
+SLOW_HOP = HOP_SAMPLES // DECIMATION
 LOWEST_HZ = 60.0  # deep male voices; below, hum of the mains
 HIGHEST_HZ = 500.0  # children and excited voices; above, singing
 SHORTEST_LAG = int(RATE_HZ / HIGHEST_HZ)
@@ -36,6 +37,7 @@ def _low_pass() -> NDArray[np.float32]:
 
 
 LOW_PASS = _low_pass()
+LAGS = np.arange(1, LONGEST_LAG + 1, dtype=np.float64)
 
 
 def track(sound: Samples, count: int) -> NDArray[np.float64]:
@@ -43,26 +45,36 @@ def track(sound: Samples, count: int) -> NDArray[np.float64]:
 
     Sound beyond the end counts as zeros. A frame counts as voiced where it is periodic and a neighbour agrees.
     """
-    slow = np.convolve(sound, LOW_PASS, mode="same")[::DECIMATION]
-    hop = HOP_SAMPLES // DECIMATION
-    slow = np.pad(slow, (0, max(0, (count - 1) * hop + NEEDED - slow.size)))
-    frames = np.lib.stride_tricks.sliding_window_view(slow, NEEDED)[::hop][:count]
-    return _agreeing(_periods(_normalised_difference(frames)))
+    slow = _slow(sound)
+    slow = np.pad(slow, (0, max(0, (count - 1) * SLOW_HOP + NEEDED - slow.size)))
+    return _agreeing(_periods(_normalised_difference(slow, count)))
 
 
-def _normalised_difference(frames: NDArray[np.float32]) -> NDArray[np.float64]:
+def _slow(sound: Samples) -> Samples:
+    """Low-passed, every second sample, shape ((samples + 1) // 2,); the others are not computed."""
+    reach = (LOW_PASS_TAPS - 1) // 2
+    padded = np.pad(sound, (reach, reach + 1))
+    count = (sound.size + 1) // DECIMATION
+    even = np.convolve(padded[::DECIMATION], LOW_PASS[::DECIMATION], mode="valid")[:count]
+    odd = np.convolve(padded[1::DECIMATION], LOW_PASS[1::DECIMATION], mode="valid")[:count]
+    slow: Samples = even + odd
+    return slow
+
+
+def _normalised_difference(slow: Samples, count: int) -> NDArray[np.float64]:
     """Cumulative-mean-normalised difference of each frame, shape (count, LONGEST_LAG + 1): equations 6 to 8."""
+    frames = np.lib.stride_tricks.sliding_window_view(slow, NEEDED)[::SLOW_HOP][:count]
     spectrum = np.fft.rfft(frames, FFT_SIZE, axis=1)
     head = np.fft.rfft(frames[:, :SUMMED], FFT_SIZE, axis=1)
     correlation = np.fft.irfft(spectrum * head.conj(), FFT_SIZE, axis=1)[:, : LONGEST_LAG + 1]
-    energy = np.cumsum(np.square(frames, dtype=np.float64), axis=1)
-    energy = np.pad(energy, ((0, 0), (1, 0)))
-    moving = energy[:, SUMMED : SUMMED + LONGEST_LAG + 1] - energy[:, : LONGEST_LAG + 1]
-    difference = np.maximum(moving[:, :1] + moving - 2.0 * correlation, 0.0)
-    lags = np.arange(1, LONGEST_LAG + 1)
+    before = np.zeros(slow.size + 1)  # the energy before each sample: in double, or differences of large sums are noise
+    np.cumsum(np.square(slow, dtype=np.float64), out=before[1:])
+    energy = before[SUMMED:] - before[:-SUMMED]
+    moving = np.lib.stride_tricks.sliding_window_view(energy, LONGEST_LAG + 1)[::SLOW_HOP][:count]
+    difference = np.maximum(moving[:, :1] + moving - np.float32(2.0) * correlation, 0.0)
     running = np.cumsum(difference[:, 1:], axis=1)
     normalised: NDArray[np.float64] = np.ones_like(difference)
-    np.divide(difference[:, 1:] * lags, running, out=normalised[:, 1:], where=running > 0.0)
+    np.divide(difference[:, 1:] * LAGS, running, out=normalised[:, 1:], where=running > 0.0)
     return normalised
 
 

@@ -14,6 +14,7 @@ class EventType(StrEnum):
     EVIDENCE_RECEIVED = "evidence_received"
     EVIDENCE_READ = "evidence_read"
     EVIDENCE_ERASED = "evidence_erased"
+    ORPHAN_REMOVED = "orphan_removed"
     HOLD_PLACED = "hold_placed"
     HOLD_RELEASED = "hold_released"
     RUN_REQUESTED = "run_requested"

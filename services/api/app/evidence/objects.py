@@ -7,7 +7,8 @@ hashed and looked at, for the look needs a file; then it goes to the store in pa
 object appears there when its last part was accepted, whole or not at all, so no temporary key is needed. Nothing is
 kept in memory but a few blocks and parts.
 
-What is not done at a start here: sweeping. Other processes may be in the middle of an upload.
+What is not done at a start here: sweeping. Other processes may be in the middle of an upload; `app.retention.orphans`
+finds what a killed one left.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from obstore.store import S3Store
 
 from app.errors import EvidenceAlteredError, EvidenceMissingError, EvidenceUnavailableError
 from app.evidence.spool import Spool
-from app.evidence.store import READ_BLOCK_BYTES, FolderIncoming, Incoming, full_disk_reported
+from app.evidence.store import READ_BLOCK_BYTES, FolderIncoming, Incoming, Stored, full_disk_reported
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -44,6 +45,8 @@ RETRIES: "RetryConfig" = {
     "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
 }
+BLOBS = "blobs"
+LISTED_AT_ONCE = 1_000  # the most that the protocol gives
 MISSING = "the evidence of this analysis is not in the store"
 
 
@@ -169,6 +172,18 @@ class ObjectStore:
         with _store_away_reported():
             obstore.delete(self._objects, _key(sha256))
 
+    def stored(self) -> Iterator[Stored]:
+        pages = obstore.list(self._objects, BLOBS, chunk_size=LISTED_AT_ONCE)
+        while True:
+            with _store_away_reported():
+                page = next(pages, None)
+            if page is None:
+                return
+            for found in page:
+                sha256 = found["path"].rpartition("/")[2]
+                if found["path"] == _key(sha256):  # what else may lie there is not ours
+                    yield Stored(sha256, found["size"], found["last_modified"])
+
     def check_writable(self) -> None:
         probe = f"ready/{uuid.uuid4().hex}"
         try:
@@ -189,7 +204,7 @@ class ObjectStore:
 
 
 def _key(sha256: str) -> str:
-    return f"blobs/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    return f"{BLOBS}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
 def _blocks(stream: "obstore.BytesStream") -> Iterator[bytes]:

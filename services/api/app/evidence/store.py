@@ -22,8 +22,9 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -39,6 +40,15 @@ FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class Received:
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What lies in a store under this hash; whether it still has it was not looked at."""
+
+    sha256: str
+    size_bytes: int
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,10 @@ class EvidenceStore(Protocol):
         """
         ...
 
+    def stored(self) -> Iterator[Stored]:
+        """All that lies there, in no order; what comes and goes meanwhile may be missed."""
+        ...
+
     def check_writable(self) -> None:
         """Raises OSError where nothing can be written."""
         ...
@@ -158,7 +172,7 @@ class FolderStore:
     def __init__(self, root: Path, *, owner: bool = True) -> None:
         """Make the folders and take the lock. Raises BlockingIOError where another service owns `root`.
 
-        Beside the service that owns it (`owner=False`) only `verify`, `local_copy` and `delete` may be used.
+        Beside the service that owns it (`owner=False`) only `verify`, `local_copy`, `stored` and `delete` may be used.
         """
         self.local_folder = root.resolve()
         self._partial = root / "tmp"
@@ -267,6 +281,14 @@ class FolderStore:
             if path.exists():
                 path.unlink()
                 _sync_folder(path.parent)
+
+    def stored(self) -> Iterator[Stored]:
+        """What was set aside included."""
+        for path in (*self._blobs.glob("*/*/*"), *self._unreferenced.iterdir()):
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                yield Stored(path.name.partition(".")[0], found.st_size, changed_at)
 
     def sweep(self, referenced: Callable[[Collection[str]], Collection[str]]) -> SweepResult:
         """Put in order what a dead process left; `referenced` gives those of some hashes that rows name.

@@ -4,7 +4,7 @@ Each change is one statement that also decides whether it may happen, so that it
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, case, exists, func, select, true, update
@@ -66,6 +66,11 @@ def unfinished(session: Session, *, finished_too: bool = False) -> Sequence[str]
     return session.scalars(
         select(AnalysisRecord.sha256).where(AnalysisRecord.erased_at.is_not(None), open_only, ~needed).distinct()
     ).all()
+
+
+def named(session: Session, hashes: Collection[str]) -> set[str]:
+    """Those of `hashes` that any record names, its evidence erased or not."""
+    return set(session.scalars(select(AnalysisRecord.sha256).where(AnalysisRecord.sha256.in_(hashes)).distinct()))
 
 
 def hashes_after(session: Session, last: str, limit: int) -> Sequence[tuple[str, bool]]:
