@@ -9,8 +9,8 @@ ONLY ?=
 FILE ?=
 # The labelled speech to train on; see docs/datasets.md for the public ones.
 CORPUS ?= ../shared/corpus
-EXPERIMENT ?= ml/experiments/twin.toml
-RUN ?= runs/twin-seed2
+EXPERIMENT ?= ml/experiments/located.toml
+RUN ?= runs/located-seed2
 MANIFEST ?= runs/manifests/earcorpus.csv
 SPLIT ?= dev
 # The averaged weights at the end of the schedule, or the `best` by held-out EER, a coarse figure (docs/experiments.md).
