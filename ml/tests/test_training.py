@@ -378,6 +378,7 @@ def test_frame_scores_are_trained_alone(smoke_experiment: Experiment, tmp_path: 
     train(local, tmp_path / "local", quiet=True)
     saved = load(tmp_path / "local" / "last.pt")
     assert 0.0 < saved.history[-1]["heldout_segment_eer"] < 1.0
+    assert saved.best_eer == saved.history[-1]["heldout_segment_eer"]
     before, _ = load_network(load(tmp_path / f"first-seed{first.seed}" / "last.pt"))
     after, _ = load_network(saved)
     waves = torch.randn(2, 32_000, generator=torch.Generator().manual_seed(1)) * 0.05

@@ -50,9 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(asdict(result), default=str))
     else:
-        why = "held-out EER stopped falling" if result.stopped_early else "all steps done"
+        what = "segment EER" if experiment.train.only_frames else "EER"
+        why = f"held-out {what} stopped falling" if result.stopped_early else "all steps done"
         print(
-            f"{result.steps} steps ({why}); best held-out EER {result.best_eer:.2%}; weights in {result.best_path}"
+            f"{result.steps} steps ({why}); best held-out {what} {result.best_eer:.2%}; weights in {result.best_path}"
         )
     return 0
 

@@ -295,7 +295,7 @@ class _State:
         with (self.run_dir / HISTORY_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.history[-1]) + "\n")
         if watched < self.best_eer:
-            self.best_eer, self.evaluations_since_best = eer, 0
+            self.best_eer, self.evaluations_since_best = watched, 0
             save(self.checkpoint(), self.run_dir / BEST_NAME)
         else:
             self.evaluations_since_best += 1
