@@ -7,8 +7,9 @@ Every figure is a ratio of processor times taken in turn in one run, so that a b
     chunk, for the same sound; and over the same with the decoding that it needs;
   - the whole path over plain decoding of a one-hour MP3 by the same FFmpeg, as `ffmpeg -f null` does;
   - peak memory of a process that examines a minute, an hour, three hours;
-  - clips per second of `earwitness scan` with two workers over one, wall time; beside it what two processes gain that
-    only compute, since a machine that is busy otherwise has no second core to give.
+  - clips per second of `earwitness scan` with two workers over one, wall time, with the start of the workers and
+    without; beside it what two processes gain that only count, and two that only call the network: a machine that is
+    busy otherwise, or whose cores share what they need, has no second core to give.
 `--quick` takes one, five and ten minutes in place of the hours, a third of the clips, and one turn of most.
 """
 
@@ -57,6 +58,21 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1], len(output.windows))
 """
 """Not getrusage: a process that was started by a larger one gives that one's peak there."""
 SPIN = "x = 0\nfor n in range(20_000_000): x += n"
+NETWORK = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from earwitness.scorer import load_scorer
+scorer = load_scorer(Path(sys.argv[1]))
+windows = np.random.default_rng(1).normal(0.0, 0.05, (8, 64_000)).astype(np.float32)
+scorer.score(windows)
+print("ready", flush=True)
+sys.stdin.readline()
+begun = time.perf_counter()
+for _ in range(40): scorer.score(windows)
+print(time.perf_counter() - begun)
+"""
+"""The graph alone: what of a second worker's gain the machine itself does not give, by its caches and its memory."""
 
 
 def main() -> None:
@@ -159,21 +175,47 @@ def _bench_workers(folder: Path, model: Path, count: int, turns: int) -> None:
         for n in range(count)
     ]
     detector = partial(OnnxAudioDetector, model, options=ExamineOptions(grounds=False))
-    rates: dict[int, list[float]] = {1: [], 2: []}
-    spins: dict[int, list[float]] = {1: [], 2: []}
+    took_s: dict[tuple[int, int], list[float]] = {(jobs, n): [] for jobs in (1, 2) for n in (2, count)}
+    spins_s: dict[int, list[float]] = {1: [], 2: []}
+    networks_s: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(turns):
         for jobs in (1, 2):
-            table = folder / f"{turn}-{jobs}.csv"
-            started = time.perf_counter()
-            scan(paths, table, detector, identity={}, options=ScanOptions(jobs=jobs))
-            rates[jobs].append(count / (time.perf_counter() - started))
-            spins[jobs].append(_spin(jobs))
-    one, two = (statistics.median(rates[jobs]) for jobs in (1, 2))
+            for clip_count in (2, count):
+                table = folder / f"{turn}-{jobs}-{clip_count}.csv"
+                started = time.perf_counter()
+                scan(paths[:clip_count], table, detector, identity={}, options=ScanOptions(jobs=jobs))
+                took_s[jobs, clip_count].append(time.perf_counter() - started)
+            spins_s[jobs].append(_spin(jobs))
+            networks_s[jobs].append(_network(jobs, model))
+    middle_s = {key: statistics.median(times) for key, times in took_s.items()}
+    one, two = (count / middle_s[jobs, count] for jobs in (1, 2))
     print(f"\nscan of {count} clips of {CLIP_S:g} s, start of the workers included, wall time, median of {turns}")
     print(f"  1 worker {one:.1f} clips/s, 2 workers {two:.1f} clips/s")
     _goal("two workers / one", two / one, WORKERS_GOAL, at_least=True)
-    gain = 2 * statistics.median(spins[1]) / statistics.median(spins[2])
-    print(f"  two processes that only compute, over one, in the same minutes: {gain:.2f}")
+    starts_s = ", ".join(f"{middle_s[jobs, 2]:.2f} s with {jobs}" for jobs in (1, 2))
+    without = (middle_s[1, count] - middle_s[1, 2]) / (middle_s[2, count] - middle_s[2, 2])
+    print(f"  the start, with two clips: {starts_s}; the others without it: two workers / one {without:.2f}")
+    for what, found in (("count", spins_s), ("call the network", networks_s)):
+        gain = 2 * statistics.median(found[1]) / statistics.median(found[2])
+        print(f"  two processes that only {what}, over one, in the same minutes: {gain:.2f}")
+
+
+def _network(processes: int, model: Path) -> float:
+    """Seconds until the slowest of them has scored its windows; loading excluded."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", NETWORK, str(model)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(processes)
+    ]
+    for process in running:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return max(float(process.communicate()[0]) for process in running)
 
 
 def _spin(processes: int) -> float:

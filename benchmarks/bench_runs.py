@@ -132,6 +132,16 @@ def upload(service: Started, clip: Path) -> str:
     return str(answer["analysis_id"])
 
 
+def runs_of(service: Started, analysis_id: str) -> list[dict[str, Any]]:
+    """All that are recorded, page by page."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = service.call("GET", f"/v1/analysis/{analysis_id}/runs?offset={len(found)}")[1]["items"]
+        if not page:
+            return found
+        found += page
+
+
 def finding(record: dict[str, Any]) -> tuple[object, ...]:
     return record["status"], record["verdict"], record["llr"], tuple(record["abstentions"])
 
@@ -175,7 +185,7 @@ def bench_load(
     took_s = time.perf_counter() - begun
     a_run_s = (sum(cpu_s(one.pid) for one in (service, *workers)) - before_s) / (runs_each * load.clients)
     for analysis_id, _ in done:
-        recorded = service.call("GET", f"/v1/analysis/{analysis_id}/runs")[1]["items"]
+        recorded = runs_of(service, analysis_id)
         if [run["outcome"] for run in recorded] != ["DONE"] * runs_each:
             raise RuntimeError(f"{runs_each} runs were answered, and {len(recorded)} are recorded")
     waited_s = [seconds for _, times in done for seconds in times]

@@ -50,7 +50,7 @@ BLOCK_S = (
     1.0  # decoded sound is converted in pieces of this: codec frames of 20 ms would cost fifty times the calls
 )
 GATHERED_VALUES = 1 << 18  # 1 to 2 MB: of many channels at a high rate a piece is shorter
-SAMPLE_DTYPES = {
+SAMPLE_DTYPES: dict[str, type[np.generic]] = {
     "u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64,
 }  # fmt: skip
 """All of FFmpeg's formats of samples, in the byte order of the machine; the planar ones have a p behind their names."""
@@ -302,7 +302,8 @@ def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.gene
     count, enough = 0, 0  # samples held, and of a whole piece
     rate_hz = 0
     for frame in frames:
-        dtype, channels = SAMPLE_DTYPES[frame.format.name.removesuffix("p")], frame.layout.nb_channels
+        dtype = np.dtype(SAMPLE_DTYPES[frame.format.name.removesuffix("p")])
+        channels = frame.layout.nb_channels
         if held is not None and (frame.sample_rate, dtype, channels) != (rate_hz, held.dtype, len(held)):
             yield held[:, :count], rate_hz
             held = None
@@ -329,9 +330,9 @@ def _copy_samples(frame: av.AudioFrame, into: NDArray[np.generic]) -> None:
     """
     if frame.format.is_planar:
         for index, channel in enumerate(into):
-            channel[:] = np.frombuffer(AudioPlane(frame, index), into.dtype, frame.samples)
+            channel[:] = np.frombuffer(memoryview(AudioPlane(frame, index)), into.dtype, frame.samples)
     else:
-        packed = np.frombuffer(AudioPlane(frame, 0), into.dtype, frame.samples * len(into))
+        packed = np.frombuffer(memoryview(AudioPlane(frame, 0)), into.dtype, frame.samples * len(into))
         into[:] = packed.reshape(-1, len(into)).T
 
 

@@ -67,9 +67,8 @@ def _normalised_difference(slow: Samples, count: int) -> NDArray[np.float64]:
     spectrum = np.fft.rfft(frames, FFT_SIZE, axis=1)
     head = np.fft.rfft(frames[:, :SUMMED], FFT_SIZE, axis=1)
     correlation = np.fft.irfft(spectrum * head.conj(), FFT_SIZE, axis=1)[:, : LONGEST_LAG + 1]
-    before = np.zeros(
-        slow.size + 1
-    )  # the energy before each sample: in double, or differences of large sums are noise
+    # The energy before each sample: in double, or differences of large sums are noise
+    before = np.zeros(slow.size + 1)
     np.cumsum(np.square(slow, dtype=np.float64), out=before[1:])
     energy = before[SUMMED:] - before[:-SUMMED]
     moving = np.lib.stride_tricks.sliding_window_view(energy, LONGEST_LAG + 1)[::SLOW_HOP][:count]

@@ -13,6 +13,8 @@ from app.orm import Base, JsonDict, UtcDateTime, string_enum
 class EventType(StrEnum):
     EVIDENCE_RECEIVED = "evidence_received"
     EVIDENCE_READ = "evidence_read"
+    EVIDENCE_ALTERED = "evidence_altered"
+    """Found when it was read: the bytes in the store are no longer those that were received."""
     EVIDENCE_ERASED = "evidence_erased"
     ORPHAN_REMOVED = "orphan_removed"
     HOLD_PLACED = "hold_placed"

@@ -5,16 +5,20 @@ import uuid
 from typing import Annotated
 from urllib.parse import quote
 
+import structlog
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 
 from app.analysis import service as analyses
 from app.audit import repository as audit
 from app.audit.models import EventType
+from app.evidence.checked import checked
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
 from app.state import ServiceState, service_state
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["evidence"])
 
@@ -36,13 +40,25 @@ def get_evidence(
     state: Annotated[ServiceState, Depends(service_state)],
     user: Annotated[User, Depends(allow(Action.READ_EVIDENCE))],
 ) -> StreamingResponse:
+    """Hashed on the way: where the stored bytes are not what was received, the answer ends short of its length."""
     with state.database.write() as session:
         record = analyses.require_evidence(session, analysis_id)
         blocks = state.store.read(record.sha256)  # 500 now, rather than a broken answer later
         audit.append(session, EventType.EVIDENCE_READ, actor=user.name, analysis_id=analysis_id, details={})
+
+    def altered(actual_sha256: str) -> None:
+        log.error(
+            "evidence_altered", analysis_id=str(analysis_id), sha256=record.sha256, actual_sha256=actual_sha256
+        )
+        found = {"sha256": record.sha256, "actual_sha256": actual_sha256}
+        with state.database.write() as session:
+            audit.append(
+                session, EventType.EVIDENCE_ALTERED, actor=user.name, analysis_id=analysis_id, details=found
+            )
+
     digest = base64.b64encode(bytes.fromhex(record.sha256)).decode()
     return StreamingResponse(
-        blocks,
+        checked(blocks, record.sha256, record.size_bytes, altered),
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(record.size_bytes),
