@@ -14,7 +14,7 @@ from ml.datasets.manifest import read_manifest
 from ml.evaluation.asv_scores import read_asv_rates
 from ml.evaluation.calibrate_run import calibrate
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
-from ml.evaluation.conditions import ALL_CONDITIONS, CONDITIONS, ROBUSTNESS
+from ml.evaluation.conditions import ALL_CONDITIONS, CONDITIONS, GOAL_CONDITIONS, ROBUSTNESS
 from ml.evaluation.evaluate_model import Extras, Report, evaluate
 from ml.evaluation.scored_split import ScoringOptions, scored_split
 from ml.evaluation.scores import CLEAN, EvaluationInputError
@@ -41,6 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     calibrating.add_argument("--fresh", action="store_true", help="score anew what was scored before")
     calibrating.add_argument("--max-bonafide-called-deepfake", type=float, default=0.02)
     calibrating.add_argument("--max-spoof-called-authentic", type=float, default=0.05)
+    calibrating.add_argument("--max-bonafide-called-deepfake-degraded", type=float, default=0.04)
+    calibrating.add_argument(
+        "--conditions",
+        default="all",
+        help=f"which of {', '.join(GOAL_CONDITIONS)} the last rate is to hold in: comma list, or `all`, or `none`",
+    )
     calibrating.add_argument(
         "--certainty", type=float, default=0.0, help="confidence that the true rates are within (0: as observed)"
     )
@@ -118,13 +124,22 @@ def calibrate_run(options: argparse.Namespace) -> str:
     experiment = load(options.run / BEST_NAME).experiment
     clips, split = split_clips(experiment)
     graph = options.run / CANDIDATE / MODEL_NAME
-    scoring = ScoringOptions(jobs=options.jobs, seed=experiment.seed, quiet=options.quiet, fresh=options.fresh)
+    named = {"all": GOAL_CONDITIONS, "none": ()}
+    degraded = named[options.conditions] if options.conditions in named else options.conditions.split(",")
+    scoring = ScoringOptions(
+        list(dict.fromkeys([CLEAN, *degraded])),
+        jobs=options.jobs,
+        seed=experiment.seed,
+        quiet=options.quiet,
+        fresh=options.fresh,
+    )
     heldout = scored_split(
         graph, [clips[i] for i in split.heldout], options.run / "evaluation", "heldout", scoring
     )
     goal = ThresholdGoal(
         max_bonafide_called_deepfake=options.max_bonafide_called_deepfake,
         max_spoof_called_authentic=options.max_spoof_called_authentic,
+        max_bonafide_called_deepfake_degraded=options.max_bonafide_called_deepfake_degraded,
         certainty=options.certainty or None,
     )
     done = calibrate(

@@ -22,7 +22,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 from earwitness.calibration import Calibration
 from ml.evaluation.calibrate import Line, fit_affine, fit_temperature
 from ml.evaluation.calibrate_caps import llr_bounds
-from ml.evaluation.calibrate_thresholds import Outcome, ThresholdGoal, choose_thresholds, outcome_of_verdicts
+from ml.evaluation.calibrate_thresholds import (
+    LOWEST_T_HIGH,
+    Outcome,
+    ThresholdGoal,
+    choose_thresholds,
+    outcome_of_verdicts,
+)
 from ml.evaluation.metrics_calibration import (
     brier,
     cllr,
@@ -161,7 +167,9 @@ def calibrate_out_of_fold(
     return OutOfFold(llr, fold_of)
 
 
-def cross_checked_outcome(out_of_fold: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal) -> Outcome:
+def cross_checked_outcome(
+    out_of_fold: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal, *, t_high_at_least: float = LOWEST_T_HIGH
+) -> Outcome:
     """What thresholds do to clips that had no say in them: each fold is decided by those of the others.
 
     Raises EvaluationInputError where the folds are too small for the goal.
@@ -171,7 +179,9 @@ def cross_checked_outcome(out_of_fold: OutOfFold, is_spoof: BoolArray, goal: Thr
     authentic = np.zeros(len(p_fake), dtype=np.bool_)
     for fold in np.unique(out_of_fold.fold):
         judged = out_of_fold.fold == fold
-        thresholds = choose_thresholds(p_fake[~judged], is_spoof[~judged], goal).thresholds
+        thresholds = choose_thresholds(
+            p_fake[~judged], is_spoof[~judged], goal, t_high_at_least=t_high_at_least
+        ).thresholds
         deepfake[judged] = p_fake[judged] >= thresholds.t_high
         authentic[judged] = p_fake[judged] <= thresholds.t_low
     return outcome_of_verdicts(deepfake, authentic, is_spoof)

@@ -18,7 +18,7 @@ from ml.evaluation.calibrate_folds import (
     cross_checked_outcome,
     probability,
 )
-from ml.evaluation.calibrate_thresholds import ChosenThresholds, ThresholdGoal, choose_thresholds
+from ml.evaluation.calibrate_thresholds import LOWEST_T_HIGH, ChosenThresholds, ThresholdGoal, choose_thresholds
 from ml.evaluation.judge import judge
 from ml.evaluation.ood import max_distance
 from ml.evaluation.score_clips import Scored
@@ -39,9 +39,11 @@ class CalibratedRun:
 def calibrate(
     graph: Path, heldout: Scored, *, goal: ThresholdGoal, seed: int, folds: int = DEFAULT_FOLDS
 ) -> CalibratedRun:
-    """Fit on the held-out scores and write the spec beside `graph` anew. Other conditions than `clean` are left out.
+    """Fit on the held-out scores and write the spec beside `graph` anew.
 
-    Thresholds are chosen on out-of-fold probabilities of clips that are not abstained from. Raises
+    Conditions other than `clean`, where there are any, can only raise the threshold of DEEPFAKE: calibration is of
+    recordings as they lie on disk, but speech that a messenger made worse must not be accused for it. Thresholds are
+    chosen on out-of-fold probabilities of clips that are not abstained from. Raises
     EvaluationInputError where the held-out part is too small for the goal.
     """
     draft = load_spec(graph)
@@ -56,9 +58,10 @@ def calibrate(
     suitable = ~judge(Scored(table, rows, ()), replace(draft, limits=limits)).abstained
     judged = OutOfFold(fitted.out_of_fold.llr[suitable], fitted.out_of_fold.fold[suitable])
     is_spoof = table.is_spoof[suitable]
-    asked = stricter_goal(judged, is_spoof, goal)
-    chosen = choose_thresholds(probability(judged.llr), is_spoof, asked)
-    cross_checked = _cross_checked(judged, is_spoof, asked)
+    floor = degraded_floor(heldout, replace(draft, limits=limits, calibration=fitted.calibration), goal)
+    asked = stricter_goal(judged, is_spoof, goal, t_high_at_least=floor.t_high)
+    chosen = choose_thresholds(probability(judged.llr), is_spoof, asked, t_high_at_least=floor.t_high)
+    cross_checked = floor.reason + _cross_checked(judged, is_spoof, asked, floor.t_high)
     if asked != goal:
         cross_checked += f"; stricter than the {goal.max_bonafide_called_deepfake:.1%} meant, so as to hold there"
     spec = replace(
@@ -75,7 +78,43 @@ def calibrate(
     return CalibratedRun(spec, fitted, chosen)
 
 
-def stricter_goal(judged: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal) -> ThresholdGoal:
+@dataclass(frozen=True, slots=True)
+class Floor:
+    t_high: float
+    reason: str
+    """Ends in `; `; empty where no other condition was scored."""
+
+
+def degraded_floor(heldout: Scored, spec: ModelSpec, goal: ThresholdGoal) -> Floor:
+    """The least T_high at which bona fide speech keeps the goal in each condition other than clean.
+
+    By `spec`'s calibration and limits: a clip that is abstained from accuses nobody.
+    """
+    judged = judge(heldout, spec)
+    p_fake = np.where(judged.abstained, 0.0, probability(judged.llr))
+    rate = goal.max_bonafide_called_deepfake_degraded
+    asks: dict[str, float] = {}
+    for condition in sorted(set(heldout.table.condition) - {CLEAN}):
+        bonafide = np.sort(p_fake[(heldout.table.condition == condition) & ~heldout.table.is_spoof])[::-1]
+        if bonafide.size:
+            blocking = float(
+                bonafide[int(rate * bonafide.size)]
+            )  # so many lie above it; it must not be reached itself
+            asks[str(condition)] = float(np.nextafter(blocking, 1.0))
+    if not asks:
+        return Floor(LOWEST_T_HIGH, "")
+    worst = max(asks, key=lambda name: asks[name])
+    t_high = max(LOWEST_T_HIGH, asks[worst])
+    return Floor(
+        t_high,
+        f"T_high at least {t_high:.3f}, at which at most {rate:.1%} of bona fide are called DEEPFAKE in each of "
+        f"{', '.join(asks)} ({worst} asks for the most); ",
+    )
+
+
+def stricter_goal(
+    judged: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal, *, t_high_at_least: float = LOWEST_T_HIGH
+) -> ThresholdGoal:
     """The goal with a share of bona fide called DEEPFAKE so strict that sources which had no say keep the one meant.
 
     To accuse wrongly is the worst that can happen, so this rate is held where it counts. The strictest that was tried
@@ -86,7 +125,7 @@ def stricter_goal(judged: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal) -
     for step in range(STRICTER_STEPS):
         tried = replace(goal, max_bonafide_called_deepfake=meant * (1 - step / STRICTER_STEPS))
         try:
-            outcome = cross_checked_outcome(judged, is_spoof, tried)
+            outcome = cross_checked_outcome(judged, is_spoof, tried, t_high_at_least=t_high_at_least)
             choose_thresholds(probability(judged.llr), is_spoof, tried)
         except EvaluationInputError:
             return asked
@@ -96,11 +135,11 @@ def stricter_goal(judged: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal) -
     return asked
 
 
-def _cross_checked(judged: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal) -> str:
+def _cross_checked(judged: OutOfFold, is_spoof: BoolArray, goal: ThresholdGoal, t_high_at_least: float) -> str:
     """What thresholds chosen so do to sources that had no say in them, in words: the goal's own rates are a little
     too good, since the same clips chose the thresholds and were counted."""
     try:
-        found = cross_checked_outcome(judged, is_spoof, goal)
+        found = cross_checked_outcome(judged, is_spoof, goal, t_high_at_least=t_high_at_least)
     except EvaluationInputError as error:
         return f"not cross-checked: {error}"
     return (

@@ -22,15 +22,25 @@ MIN_HALF_BAND = 0.05
 likelier to be one, and the band never closes, however good the detector is on its calibration set."""
 
 
+LOWEST_T_HIGH = 0.5 + MIN_HALF_BAND
+
+
 @dataclass(frozen=True, slots=True)
 class ThresholdGoal:
     max_bonafide_called_deepfake: float = 0.02
     max_spoof_called_authentic: float = 0.05
+    max_bonafide_called_deepfake_degraded: float = 0.04
+    """In each condition other than clean: half of all recordings come through a messenger or a telephone."""
     certainty: float | None = 0.95
     """One-sided confidence that the true rates are within the goal; None takes the observed rate itself."""
 
     def __post_init__(self) -> None:
-        for rate in (self.max_bonafide_called_deepfake, self.max_spoof_called_authentic):
+        rates = (
+            self.max_bonafide_called_deepfake,
+            self.max_spoof_called_authentic,
+            self.max_bonafide_called_deepfake_degraded,
+        )
+        for rate in rates:
             if not 0.0 < rate < 1.0:
                 raise EvaluationInputError(f"a goal for an error rate lies between 0 and 1, not {rate}")
         if self.certainty is not None and not 0.0 < self.certainty < 1.0:
@@ -70,7 +80,9 @@ def upper_bound_of_rate(errors: int, n: int, certainty: float | None) -> float:
     return 1.0 if errors >= n else float(beta.ppf(certainty, errors + 1, n - errors))
 
 
-def choose_thresholds(p_fake: FloatArray, is_spoof: BoolArray, goal: ThresholdGoal) -> ChosenThresholds:
+def choose_thresholds(
+    p_fake: FloatArray, is_spoof: BoolArray, goal: ThresholdGoal, *, t_high_at_least: float = LOWEST_T_HIGH
+) -> ChosenThresholds:
     """The narrowest SUSPICIOUS band that keeps both error rates within `goal` on these probabilities.
 
     `p_fake` at the prior at which verdicts will be made, from a calibration not fitted on these clips. Raises
@@ -82,7 +94,7 @@ def choose_thresholds(p_fake: FloatArray, is_spoof: BoolArray, goal: ThresholdGo
         len(bonafide), goal.max_bonafide_called_deepfake, goal.certainty, "bona fide"
     )
     allowed_accepted = _allowed_errors(len(spoof), goal.max_spoof_called_authentic, goal.certainty, "spoof")
-    t_high = max(_lowest_threshold(bonafide, p_fake, allowed_rejected, "DEEPFAKE"), 0.5 + MIN_HALF_BAND)
+    t_high = max(_lowest_threshold(bonafide, p_fake, allowed_rejected, "DEEPFAKE"), t_high_at_least)
     # AUTHENTIC is the same question asked of 1 - p_fake.
     t_low = min(
         1.0 - _lowest_threshold(1.0 - spoof, 1.0 - p_fake, allowed_accepted, "AUTHENTIC"), 0.5 - MIN_HALF_BAND

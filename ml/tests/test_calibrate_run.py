@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from earwitness.model_spec import load_spec
-from ml.evaluation.calibrate_folds import OutOfFold, cross_checked_outcome
+from ml.evaluation.calibrate_folds import OutOfFold, cross_checked_outcome, probability
 from ml.evaluation.calibrate_run import calibrate, stricter_goal
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
+from ml.evaluation.judge import judge
 from ml.evaluation.score_clips import Measured, Scored
-from ml.evaluation.scores import EvaluationInputError
+from ml.evaluation.scores import EvaluationInputError, joined
 from ml.tests.score_tables import make_table, replaced
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "audio" / "latest.onnx"
@@ -74,6 +75,23 @@ def test_a_goal_that_other_sources_keep_stays() -> None:
     llr = np.tile(np.concatenate([np.linspace(-6, -1, 100), np.linspace(1, 6, 100)]), 4)
     judged = OutOfFold(llr, np.repeat(np.arange(4), 200))
     assert stricter_goal(judged, llr > 0, GOAL) == GOAL
+
+
+def test_degraded_human_speech_raises_the_threshold_of_deepfake_and_nothing_else(graph: Path) -> None:
+    clean = scored()
+    before = calibrate(graph, clean, goal=GOAL, seed=1)
+    opus = replaced(clean.table, condition=np.full(len(clean.table), "opus_16k"), score=clean.table.score + 1.5)
+    both = Scored(joined([clean.table, opus]), clean.measured + clean.measured, ())
+    after = calibrate(graph, both, goal=GOAL, seed=1)
+    assert after.spec.calibration == before.spec.calibration
+    assert after.spec.thresholds.t_low == before.spec.thresholds.t_low
+    assert after.spec.thresholds.t_high > before.spec.thresholds.t_high
+    judged = judge(Scored(opus, clean.measured, ()), after.spec)
+    bonafide = ~opus.is_spoof
+    called = (probability(judged.llr) >= after.spec.thresholds.t_high) & ~judged.abstained & bonafide
+    rate = called.sum() / bonafide.sum()
+    assert 0.03 < rate <= GOAL.max_bonafide_called_deepfake_degraded
+    assert "opus_16k asks for the most" in after.spec.thresholds_chosen
 
 
 def test_folds_too_small_to_cross_check_say_so(graph: Path) -> None:

@@ -174,4 +174,4 @@ def test_the_reason_names_both_goals_and_the_clips() -> None:
 )
 def test_senseless_goals_are_refused(wrong: tuple[float, float, float | None]) -> None:
     with pytest.raises(EvaluationInputError):
-        ThresholdGoal(*wrong)
+        ThresholdGoal(*wrong[:2], certainty=wrong[2])
