@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -196,6 +197,10 @@ def test_the_stages_before_are_trained_first(
     assert load(tmp_path / "runs" / "two" / "last.pt").provenance["start_from"]["experiment"] == "one"
     assert run("three") == 0
     assert load(tmp_path / "runs" / "two-seed7" / "last.pt").step == 1
+    shutil.rmtree(tmp_path / "runs" / "two-seed7")
+    assert run("three") == 0, "what has begun needs its first stage no more"
+    assert not (tmp_path / "runs" / "two-seed7").exists()
+    assert load(tmp_path / "runs" / "three" / "last.pt").provenance["start_from"]["experiment"] == "two"
     assert run("round") == 2
     assert "starts from what starts from it" in capsys.readouterr().err
 
@@ -386,6 +391,13 @@ def test_frame_scores_are_trained_alone(smoke_experiment: Experiment, tmp_path: 
     assert torch.equal(one.score, other.score)
     assert torch.equal(one.embedding, other.embedding)
     assert not torch.allclose(one.frame_scores, other.frame_scores, atol=1e-4)
+
+
+def test_frame_scores_of_another_rate_are_not_trained_alone(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    settings = replace(smoke_experiment.train, only_frames=True)
+    coarse = replace(smoke_experiment, model={**smoke_experiment.model, "time_stride": 4}, train=settings)
+    with pytest.raises(ConfigError, match="one every 5120"):
+        train(coarse, tmp_path, quiet=True)
 
 
 def test_an_unreadable_clip_is_skipped_with_a_line(toy_manifest: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml.config import ConfigError, Experiment, load_experiment
 from ml.datasets.errors import DatasetError
-from ml.training.train import run_folder, train
+from ml.training.train import CHECKPOINT_NAME, run_folder, train
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         experiment = load_experiment(options.config, overrides)
         out = options.out or run_folder(Path("runs"), experiment)
-        for first in stages_before(experiment, options.config):
+        begun = (out / CHECKPOINT_NAME).exists() and not options.fresh
+        for first in [] if begun else stages_before(experiment, options.config):
             train(first, run_folder(out.parent, first), quiet=options.quiet)
         result = train(experiment, out, resume=not options.fresh, quiet=options.quiet)
     except (ConfigError, DatasetError, FileNotFoundError) as error:

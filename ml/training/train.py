@@ -31,7 +31,7 @@ from ml.provenance import git_revision, library_versions, machine, seed_everythi
 from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import Checkpoint, load, save
-from ml.training.inference import Spliced, heldout_scores, heldout_splices, segment_eer
+from ml.training.inference import LENGTH_STEP_SAMPLES, Spliced, heldout_scores, heldout_splices, segment_eer
 from ml.training.losses import batch_loss
 from ml.training.mixing import mixed
 from ml.training.sampling import Split, hold_out, with_fold_groups
@@ -42,6 +42,8 @@ from ml.vocoders.copies import copies_for
 CHECKPOINT_NAME = "last.pt"
 BEST_NAME = "best.pt"
 HISTORY_NAME = "history.jsonl"
+START_KEY = "start_from"
+"""Of a run's provenance: that of the run it started from."""
 MAX_PROCESSES = 4096  # keeps the seeds of the processes of one step apart from those of the next
 PATIENCE = timedelta(hours=12)  # of a process that waits for another, which may decode a large corpus meanwhile
 GRADIENT_NORM_MAX = 5.0  # far above the usual norm of about 1: stops a single bad batch, not learning
@@ -72,15 +74,23 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
             copies = copies_for(experiment, store, cache, quiet=quiet)
         network, frame_hop = build_network(experiment.architecture, experiment.model)
-        start = _starting_point(experiment, run_dir, network)
+        if settings.only_frames and frame_hop != LENGTH_STEP_SAMPLES:
+            raise ConfigError(
+                f"train.only_frames is judged on frames of {LENGTH_STEP_SAMPLES} samples; this network has one every "
+                f"{frame_hop}"
+            )
+        saved = load(run_dir / CHECKPOINT_NAME) if resume and (run_dir / CHECKPOINT_NAME).exists() else None
+        if saved is None:
+            start = _starting_point(experiment, run_dir, network)
+        else:  # it holds its own weights: the run it started from may be gone
+            start = {key: value for key, value in saved.provenance.items() if key == START_KEY}
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         bank = load_bank(experiment.data.noise_dir, store)
         factory = BatchFactory(experiment, store, bank, frame_hop, copies)
         state = _State(
             experiment, network, settings, run_dir, _provenance(experiment, split, store, heldout) | start
         )
-        if resume and (run_dir / CHECKPOINT_NAME).exists():
-            saved = load(run_dir / CHECKPOINT_NAME)
+        if saved is not None:
             check_same_run(saved, experiment, state.provenance, run_dir)
             state.restore(saved)
             if state.evaluations_since_best >= settings.patience:
@@ -157,7 +167,7 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
             raise ConfigError(f"{path} held other clips out: data.{key} must be that of {experiment.start_from}")
     fresh = network.state_dict()
     network.load_state_dict(fresh | saved.averaged_weights)
-    return {"start_from": {"experiment": first.name, "steps": saved.step, "provenance": saved.provenance}}
+    return {START_KEY: {"experiment": first.name, "steps": saved.step, "provenance": saved.provenance}}
 
 
 def _but_frames(model: Mapping[str, Any]) -> dict[str, Any]:
