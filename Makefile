@@ -91,7 +91,7 @@ train: $(VENV)/.dev $(MANIFEST) ## train the detector on CORPUS (some two hours 
 	$(BIN)/python -m ml.export candidate --run $(RUN) --checkpoint $(CHECKPOINT)
 
 compare: $(VENV)/.dev $(MANIFEST) ## train short runs that differ in one ingredient each, three seeds; print their table (a night)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training.compare --config ml/experiments/compare.toml --manifest $(MANIFEST)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training.compare --config ml/experiments/compare/ingredients.toml --manifest $(MANIFEST)
 
 evaluate: $(VENV)/.dev $(MANIFEST) ## print every figure of the run's candidate, or of the shipped model where there is no run
 	$(BIN)/python -m ml.evaluation evaluate $(SCORING) $(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN))

@@ -61,9 +61,9 @@ class DataConfig:
     cache_dir: str = "runs/cache"
 
     def __post_init__(self) -> None:
-        if self.copy_share + self.splice_share + self.companion_share > 1.0:
+        if self.companion_share and self.copy_share + self.splice_share + self.companion_share > 1.0:
             raise ConfigError(
-                "data.copy_share, splice_share and companion_share are shares of one half: at most 1 in all"
+                "data.companion_share is of what copy_share and splice_share leave: at most 1 in all"
             )
 
 

@@ -28,12 +28,12 @@ embedding = 16
 untouched = 0.9
 
 [train]
-max_steps = 60
+max_steps = 120
 batch_size = 12
 learning_rate = 5e-3
 warmup_steps = 5
 ema_decay = 0.8
-evaluate_every = 60
+evaluate_every = 120
 loader_workers = 0
 threads = 1
 """

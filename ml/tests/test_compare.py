@@ -8,7 +8,7 @@ from ml.config import load_experiment
 from ml.tests.conftest import SMOKE
 from ml.training.compare import load_comparison, main, table
 
-SHIPPED = SMOKE.with_name("compare.toml")
+SHIPPED = SMOKE.with_name("compare") / "ingredients.toml"
 
 
 def test_every_variant_of_the_repository_can_be_run() -> None:

@@ -1,6 +1,6 @@
 """`python -m ml.training.compare --config FILE`: one ingredient at a time, in short runs of several seeds.
 
-    base = "compare_base.toml"          # an experiment beside FILE
+    base = "base.toml"          # an experiment beside FILE
     seeds = [1, 2, 3]
     conditions = ["clean", "noise_10db"]
 

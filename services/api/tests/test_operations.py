@@ -62,9 +62,9 @@ def test_only_settings_that_exist_are_named(name: str) -> None:
 
 def test_commands_in_the_docs_are_those_of_the_service() -> None:
     table = OPERATIONS[OPERATIONS.index("| command |") :].split("\n\n")[0]
-    named = set(re.findall(r"`python -m app (\w+)`", table))
+    named = set(re.findall(r"`python -m app ([\w-]+)`", table))
     assert named == set(COMMANDS)
-    assert set(re.findall(r"python -m app (\w+)", OPERATIONS)) <= set(COMMANDS)
+    assert set(re.findall(r"python -m app ([\w-]+)", OPERATIONS)) <= set(COMMANDS)
 
 
 def test_the_image_copies_what_exists_and_nothing_else() -> None:
