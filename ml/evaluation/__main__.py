@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     calibrating.add_argument(
         "--conditions",
         default="all",
-        help=f"which of {', '.join(GOAL_CONDITIONS)} the last rate is to hold in: comma list, or `all`, or `none`",
+        help=f"where the last rate is to hold: comma list of {', '.join(GOAL_CONDITIONS)}, or `all`; `clean`: nowhere",
     )
     calibrating.add_argument(
         "--certainty", type=float, default=0.0, help="confidence that the true rates are within (0: as observed)"
@@ -102,12 +102,17 @@ def evaluate_run(options: argparse.Namespace) -> Report:
     clips = with_fold_groups([clip for clip in read_manifest(options.manifest) if clip.split == options.split])
     if not clips:
         raise EvaluationInputError(f"{options.manifest} has no clips in the split {options.split!r}")
-    named = list(CONDITIONS) if options.conditions == "all" else options.conditions.split(",")
-    conditions = list(dict.fromkeys([CLEAN, *named, *(ROBUSTNESS if options.robustness else ())]))
+    conditions = list(dict.fromkeys([*_named_conditions(options), *(ROBUSTNESS if options.robustness else ())]))
     scoring = ScoringOptions(
         conditions, jobs=options.jobs, seed=options.seed, quiet=options.quiet, fresh=options.fresh
     )
     return evaluate(graph, clips, folder, options.split, scoring, extras=_extras(options))
+
+
+def _named_conditions(options: argparse.Namespace) -> list[str]:
+    """`clean`, which every figure needs, and those of `--conditions`."""
+    named = CONDITIONS if options.conditions == "all" else options.conditions.split(",")
+    return list(dict.fromkeys([CLEAN, *named]))
 
 
 def _extras(options: argparse.Namespace) -> Extras:
@@ -124,10 +129,8 @@ def calibrate_run(options: argparse.Namespace) -> str:
     experiment = load(options.run / BEST_NAME).experiment
     clips, split = split_clips(experiment)
     graph = options.run / CANDIDATE / MODEL_NAME
-    named = {"all": GOAL_CONDITIONS, "none": ()}
-    degraded = named[options.conditions] if options.conditions in named else options.conditions.split(",")
     scoring = ScoringOptions(
-        list(dict.fromkeys([CLEAN, *degraded])),
+        _named_conditions(options),
         jobs=options.jobs,
         seed=experiment.seed,
         quiet=options.quiet,

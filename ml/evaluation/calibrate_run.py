@@ -18,15 +18,20 @@ from ml.evaluation.calibrate_folds import (
     cross_checked_outcome,
     probability,
 )
-from ml.evaluation.calibrate_thresholds import LOWEST_T_HIGH, ChosenThresholds, ThresholdGoal, choose_thresholds
+from ml.evaluation.calibrate_thresholds import (
+    LOWEST_T_HIGH,
+    ChosenThresholds,
+    ThresholdGoal,
+    allowed_errors,
+    choose_thresholds,
+)
 from ml.evaluation.judge import judge
 from ml.evaluation.ood import max_distance
 from ml.evaluation.score_clips import Scored
 from ml.evaluation.scores import CLEAN, BoolArray, EvaluationInputError
 
-STRICTER_STEPS = (
-    10  # of the goal each: some held-out part has a few hundred clips, where a step is less than one of them
-)
+STRICTER_STEPS = 10
+"""Each a tenth of the goal: of a few hundred held-out clips that is less than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ class Floor:
 def degraded_floor(heldout: Scored, spec: ModelSpec, goal: ThresholdGoal) -> Floor:
     """The least T_high at which bona fide speech keeps the goal in each condition other than clean.
 
-    By `spec`'s calibration and limits: a clip that is abstained from accuses nobody.
+    By `spec`'s calibration and limits: a clip that is abstained from accuses nobody. Raises EvaluationInputError where
+    a condition has too few clips for the goal's certainty.
     """
     judged = judge(heldout, spec)
     p_fake = np.where(judged.abstained, 0.0, probability(judged.llr))
@@ -97,10 +103,8 @@ def degraded_floor(heldout: Scored, spec: ModelSpec, goal: ThresholdGoal) -> Flo
     for condition in sorted(set(heldout.table.condition) - {CLEAN}):
         bonafide = np.sort(p_fake[(heldout.table.condition == condition) & ~heldout.table.is_spoof])[::-1]
         if bonafide.size:
-            blocking = float(
-                bonafide[int(rate * bonafide.size)]
-            )  # so many lie above it; it must not be reached itself
-            asks[str(condition)] = float(np.nextafter(blocking, 1.0))
+            blocking = bonafide[allowed_errors(bonafide.size, rate, goal.certainty, f"bona fide {condition}")]
+            asks[str(condition)] = float(np.nextafter(blocking, 1.0))  # above it lie no more than are allowed
     if not asks:
         return Floor(LOWEST_T_HIGH, "")
     worst = max(asks, key=lambda name: asks[name])
@@ -126,7 +130,7 @@ def stricter_goal(
         tried = replace(goal, max_bonafide_called_deepfake=meant * (1 - step / STRICTER_STEPS))
         try:
             outcome = cross_checked_outcome(judged, is_spoof, tried, t_high_at_least=t_high_at_least)
-            choose_thresholds(probability(judged.llr), is_spoof, tried)
+            choose_thresholds(probability(judged.llr), is_spoof, tried)  # refuses what it can't reach
         except EvaluationInputError:
             return asked
         asked = tried

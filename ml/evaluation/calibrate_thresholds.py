@@ -30,7 +30,7 @@ class ThresholdGoal:
     max_bonafide_called_deepfake: float = 0.02
     max_spoof_called_authentic: float = 0.05
     max_bonafide_called_deepfake_degraded: float = 0.04
-    """In each condition other than clean: half of all recordings come through a messenger or a telephone."""
+    """In each condition other than clean: recordings come through messengers and telephones."""
     certainty: float | None = 0.95
     """One-sided confidence that the true rates are within the goal; None takes the observed rate itself."""
 
@@ -90,10 +90,10 @@ def choose_thresholds(
     """
     check_two_classes(p_fake, is_spoof)
     bonafide, spoof = p_fake[~is_spoof], p_fake[is_spoof]
-    allowed_rejected = _allowed_errors(
+    allowed_rejected = allowed_errors(
         len(bonafide), goal.max_bonafide_called_deepfake, goal.certainty, "bona fide"
     )
-    allowed_accepted = _allowed_errors(len(spoof), goal.max_spoof_called_authentic, goal.certainty, "spoof")
+    allowed_accepted = allowed_errors(len(spoof), goal.max_spoof_called_authentic, goal.certainty, "spoof")
     t_high = max(_lowest_threshold(bonafide, p_fake, allowed_rejected, "DEEPFAKE"), t_high_at_least)
     # AUTHENTIC is the same question asked of 1 - p_fake.
     t_low = min(
@@ -145,7 +145,7 @@ def _share(called: BoolArray) -> float:
     return float(called.mean()) if len(called) else 0.0
 
 
-def _allowed_errors(n: int, rate: float, certainty: float | None, name: str) -> int:
+def allowed_errors(n: int, rate: float, certainty: float | None, name: str) -> int:
     """The greatest number of errors in `n` clips that still keeps the bound within `rate`."""
     if upper_bound_of_rate(0, n, certainty) > rate:
         raise EvaluationInputError(

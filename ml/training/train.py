@@ -165,8 +165,8 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
     for key in held_out:
         if getattr(first.data, key) != getattr(experiment.data, key):
             raise ConfigError(f"{path} held other clips out: data.{key} must be that of {experiment.start_from}")
-    fresh = network.state_dict()
-    network.load_state_dict(fresh | saved.averaged_weights)
+    weights = {name: saved.averaged_weights.get(name, fresh) for name, fresh in network.state_dict().items()}
+    network.load_state_dict(weights)
     return {START_KEY: {"experiment": first.name, "steps": saved.step, "provenance": saved.provenance}}
 
 
