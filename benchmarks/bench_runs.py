@@ -34,11 +34,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.bench_service import cpu_s, postgres, processor
+from benchmarks.bench_service import postgres, processor
 from earwitness.detector import DetectorInput, DetectorOutput
 from earwitness.model_spec import default_model_path
 from earwitness.onnx_detector import OnnxAudioDetector
 from tests.audio_files import write_audio
+from tests.processes import cpu_s
 from tests.speechlike import speechlike
 
 SEED = 20261124

@@ -25,7 +25,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -40,6 +40,7 @@ from app.migration import migrate
 from earwitness.detector import DetectorInput
 from earwitness.dummy import DummyDetector
 from earwitness.finding import Verdict
+from tests.processes import cpu_s, family, memory_kib
 
 SERVE = Path(__file__).resolve().parents[1] / "services" / "api" / "tests" / "serve_dummy.py"
 SEED = 20261123
@@ -150,22 +151,6 @@ def postgres(folder: Path) -> Iterator[str]:
 
     with get_server(folder / "postgres", cleanup_mode="delete") as server:
         yield server.get_uri()
-
-
-def family(pid: int) -> list[int]:
-    """The process and all that it started: memory is counted over them together."""
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError):  # a thread that has just ended
-            for child in (task / "children").read_text().split():
-                found += family(int(child))
-    return found
-
-
-def memory_kib(pid: int, name: str) -> int:
-    """`VmRSS` (now) or `VmHWM` (the peak since it was last reset) of one process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def measured_upload(running: Service, recording: Path) -> tuple[float, float]:
@@ -280,15 +265,6 @@ def bench_reads(running: Service, name: str, ids: list[uuid.UUID], sizes: Sizes)
             running.timed("GET", path())
         times_s = [running.timed("GET", path()) for _ in range(sizes.requests)]
         print(f"{name}, {len(ids)} records, {what}: {summary(times_s)}")
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time of the process and all that it started, in ticks of 10 ms."""
-    ticks = 0
-    for member in family(pid):
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # utime and stime
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def bench_run(running: Service, name: str, recording: Path, sizes: Sizes) -> None:

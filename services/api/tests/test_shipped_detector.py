@@ -1,5 +1,6 @@
 """Step I1: the shipped detector behind the service, many runs at a time and many after one another."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from earwitness.detector import DetectorInput
 from earwitness.model_spec import default_model_path
 from earwitness.onnx_detector import OnnxAudioDetector
 from tests.audio_files import write_audio
+from tests.processes import memory_kib
 from tests.speechlike import speechlike
 
 PARALLEL_RUNS = 10
@@ -51,12 +53,7 @@ def test_200_inferences_do_not_grow(tmp_path: Path) -> None:
     recording = DetectorInput(write_audio(tmp_path / "a.wav", speechlike(3.0)))
     for _ in range(WARM_INFERENCES):
         detector.analyze(recording)
-    before = _resident_kib()
+    before = memory_kib(os.getpid())
     for _ in range(INFERENCES - WARM_INFERENCES):
         detector.analyze(recording)
-    assert _resident_kib() - before < GROWTH_MAX_KIB
-
-
-def _resident_kib() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+    assert memory_kib(os.getpid()) - before < GROWTH_MAX_KIB

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.audio_files import write_audio
+from tests.processes import family, memory_kib
 from tests.speechlike import speechlike
 
 RUNS = int(os.environ.get("SOAK_RUNS", "10000"))
@@ -26,17 +27,6 @@ CLIP_S = 1.5
 SPOILT = b"fLaC" + bytes(2_000)
 GROWTH_MAX_MIB = 10.0
 LOOKS = 10
-
-
-def family(pid: int) -> list[int]:
-    """The process and all that it started."""
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    return [pid, *(one for file in children for child in file.read_text().split() for one in family(int(child)))]
-
-
-def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 @pytest.mark.slow
@@ -65,7 +55,7 @@ def test_memory_does_not_grow_over_ten_thousand_runs(make_service: Callable[...,
                 with lock:
                     number = next(asked, None)
                     if len(held) < len(looks) and answers.total() >= looks[len(held)]:
-                        held.append((answers.total(), {one: resident_mib(one) for one in family(pid)}))
+                        held.append((answers.total(), {one: memory_kib(one) / 1024 for one in family(pid)}))
                 if number is None:
                     return
                 suffix, sound = sounds[(number // RUNS_OF_EACH) % len(sounds)]
@@ -93,7 +83,7 @@ def test_memory_does_not_grow_over_ten_thousand_runs(make_service: Callable[...,
     for thread in threads:
         thread.join()
     assert not failures
-    held.append((answers.total(), {one: resident_mib(one) for one in family(pid)}))
+    held.append((answers.total(), {one: memory_kib(one) / 1024 for one in family(pid)}))
     for runs, by_process in held:
         told = ", ".join(f"{mib:.1f}" for mib in by_process.values())
         print(
