@@ -50,7 +50,7 @@ serve: $(VENV)/.run ## start the service on http://127.0.0.1:8000 with SQLite an
 	$(BIN)/python -m app
 
 test: $(VENV)/.dev ## every test but the slow ones, under 10 minutes on two cores
-	$(BIN)/python -m pytest -q -m 'not slow' -n $(PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -q -m 'not slow' -n $(PROCESSES) --dist loadfile --max-worker-restart 0
 
 check: lint test ## what CI runs
 

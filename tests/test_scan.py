@@ -4,13 +4,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from earwitness.dummy import MARKER, DummyDetector
 from earwitness.finding import Abstention
-from earwitness.scan import LOOK_AHEAD_PER_JOB, ScanOptions, ScanSummary, scan
+from earwitness.scan import LOOK_AHEAD_PER_JOB, ScanOptions, ScanSummary, _Crew, scan
 
 MODEL = {"model_version": "dummy-1"}
 
@@ -91,6 +94,37 @@ def test_a_recording_that_takes_all_memory_costs_its_own_row_only(tmp_path: Path
     first, second = rows(tmp_path / "s.csv")
     assert first["error"] == "worker_crash: needed more than 1024 MiB of memory"
     assert second["error"] == ""
+
+
+class TakenToDeath(str):
+    """A path at which `deaths` workers die in the instant of taking it, with the lock of their pool in hand."""
+
+    __slots__ = ("deaths",)
+    deaths: int
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if self.deaths:
+            self.deaths -= 1
+            return os._exit, (1,)
+        return str, (str(self),)
+
+
+@pytest.mark.parametrize(
+    ("deaths", "error"), [(1, ""), (2, "worker_crash: the worker processes died around this")]
+)
+def test_a_pool_that_broke_is_replaced_and_what_it_was_at_is_done(tmp_path: Path, deaths: int, error: str) -> None:
+    paths = [TakenToDeath(path) for path in make_files(tmp_path, 5)]
+    for path in paths:
+        path.deaths = 0
+    paths[2].deaths = deaths
+    crew = _Crew(DummyDetector, ScanOptions(jobs=2), taken_within_s=2.0)
+    for path in paths:
+        crew.take(path)
+    found = [crew.oldest() for _ in paths]
+    crew.close()
+    assert [row.path for row in found] == paths
+    assert all((row.error or "").startswith(error if row.path == paths[2] else "") for row in found)
+    assert [bool(row.error) for row in found] == [bool(error) and path == paths[2] for path in paths]
 
 
 def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:

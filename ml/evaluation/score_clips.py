@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -70,7 +71,9 @@ def score_clips(
     check_conditions(conditions)
     work = [(clip, condition, [seed, i]) for condition in conditions for i, clip in enumerate(clips)]
     rows, measured, failed = [], [], []
-    with ProcessPoolExecutor(jobs, initializer=_load, initargs=(graph_path,)) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("forkserver"), initializer=_load, initargs=(graph_path,)
+    ) as pool:
         answers = pool.map(_score_one, work, chunksize=8)
         for (clip, condition, _), answer in zip(
             work,

@@ -12,6 +12,7 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,9 @@ def segment_figures(
 def _score(graph: Path, plans: Sequence[SplicePlan], options: ScoringOptions) -> tuple[list[Frame], list[str]]:
     """The frames of all that could be spliced, and a line for each other."""
     frames, failed = [], []
-    with ProcessPoolExecutor(options.jobs, initializer=_load, initargs=(graph,)) as pool:
+    with ProcessPoolExecutor(
+        options.jobs, mp_context=get_context("forkserver"), initializer=_load, initargs=(graph,)
+    ) as pool:
         answers = pool.map(_score_one, plans, chunksize=4)
         bar = tqdm(answers, total=len(plans), unit="clip", desc="splices", disable=options.quiet, mininterval=2.0)
         for plan, answer in zip(plans, bar, strict=True):

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -49,7 +50,9 @@ def measure(
     work = [(clip, False) for clip in clips]
     if telephone_every:
         work += [(clip, True) for clip in clips[::telephone_every]]
-    with ProcessPoolExecutor(jobs, initializer=_load, initargs=(graph_path,)) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("forkserver"), initializer=_load, initargs=(graph_path,)
+    ) as pool:
         answers = pool.map(_measure_one, work, chunksize=8)
         return [row for row in tqdm(answers, total=len(work), unit="clip", disable=quiet, mininterval=2.0) if row]
 

@@ -5,35 +5,42 @@
 
 Each recording is judged in a process of its own kind (pebble): one that takes too long is killed, one that dies
 is replaced, and either way the recording gets a row with an error. Rows are in the order of the recordings.
+A pool that breaks altogether is replaced too (`earwitness.pools`).
 """
 
 import multiprocessing
 import resource
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from earwitness.detector import Detector, DetectorInput
 from earwitness.errors import EarwitnessError, RunTimeoutError, UnreadableMediaError, WorkerCrashError
 from earwitness.model_spec import file_sha256
+from earwitness.pools import LOOK_EVERY_S, STOPPING_S, dispose
 from earwitness.score_table import ScoreRow, ScoreTable
 
 MakeDetector = Callable[[], Detector]
 """Called once in every worker, so it must survive pickling."""
-
-_Waiting: TypeAlias = "deque[tuple[str, ProcessFuture[ScoreRow]]]"
 
 LOOK_AHEAD_PER_JOB = (
     16  # recordings under way or waiting to be written, so that one long one does not stop the rest
 )
 WORKER_MEMORY_BYTES = 6 << 30  # address space; ONNX Runtime reserves a good deal that it never touches
 DEFAULT_TIMEOUT_S = 1800.0  # a six-hour recording on a slow machine
+TAKEN_WITHIN_S = (
+    120.0  # a worker that is free takes a recording at once, and a new one once it has loaded its model
+)
+ATTEMPTS = 2
+"""A recording whose pool broke is not the one that broke it, as far as anybody knows: it is judged once more."""
+PRELOADED = ["earwitness.onnx_detector"]  # imported once by the fork server: a new worker starts in milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,54 +80,122 @@ def scan(
     options = options or ScanOptions()
     report = progress or (lambda _: None)
     counts = {"judged": 0, "abstained": 0, "failed": 0}
+    crew = _Crew(make_detector, options)
+
+    def settle() -> None:
+        row = crew.oldest()
+        table.write(row)
+        counts["failed" if row.error else "abstained" if row.abstention else "judged"] += 1
+        report(1)
+
     with ScoreTable(out, identity) as table:
         already_there = 0
-        waiting: _Waiting = deque()
-        pool = ProcessPool(
-            max_workers=options.jobs,
-            initializer=_start_worker,
-            initargs=(make_detector, options.memory_bytes),
-            context=multiprocessing.get_context("spawn"),  # threads of the parent survive no fork
-        )
         try:
             for path in map(str, recordings):
                 if not table.done.add(path):  # it has its row, or is on its way to it
                     already_there += 1
                     report(1)
                     continue
-                waiting.append((path, pool.schedule(_judge, args=[path], timeout=options.timeout_s)))
-                if len(waiting) >= options.jobs * LOOK_AHEAD_PER_JOB:
-                    _settle(waiting, table, counts, options)
-                    report(1)
-            while waiting:
-                _settle(waiting, table, counts, options)
-                report(1)
-            pool.close()  # type: ignore[no-untyped-call]
+                crew.take(path)
+                if len(crew) >= options.jobs * LOOK_AHEAD_PER_JOB:
+                    settle()
+            while len(crew):
+                settle()
         finally:
-            # After an interruption: what was under way is done by the next scan.
-            pool.stop()  # type: ignore[no-untyped-call]
-            pool.join()
+            crew.close()  # after an interruption: what was under way is done by the next scan
     return ScanSummary(recordings=already_there + sum(counts.values()), already_there=already_there, **counts)
 
 
-def _settle(
-    waiting: _Waiting,
-    table: ScoreTable,
-    counts: dict[str, int],
-    options: ScanOptions,
-) -> None:
-    """Wait for the oldest recording and write its row."""
-    path, future = waiting.popleft()
-    failure = future.exception()
-    row = future.result() if failure is None else ScoreRow(path, error=_described(failure, options))
-    table.write(row)
-    counts["failed" if row.error else "abstained" if row.abstention else "judged"] += 1
+class _OutlivedError(FutureTimeoutError):
+    """Past its time limit a recording is still under way: its pool can't keep the limit."""
+
+
+class _Crew:
+    """The worker processes, and the recordings that they are at or that wait for them, in order."""
+
+    def __init__(
+        self, make_detector: MakeDetector, options: ScanOptions, taken_within_s: float = TAKEN_WITHIN_S
+    ) -> None:
+        self._initial = (make_detector, options.memory_bytes)
+        self._options = options
+        self._taken_within_s = taken_within_s
+        self._context = multiprocessing.get_context("forkserver")  # threads of the parent survive no fork
+        self._context.set_forkserver_preload(PRELOADED)
+        self._pool = self._new_pool()
+        self._waiting: deque[tuple[str, ProcessFuture[ScoreRow]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self, path: str) -> None:
+        if not self._pool.active:
+            self._replace()
+        self._waiting.append((path, self._schedule(path)))
+
+    def oldest(self) -> ScoreRow:
+        """The row of the recording that was taken first; waits for it, but not for ever."""
+        failure = self._awaited()
+        for _ in range(ATTEMPTS - 1):
+            if isinstance(failure, BrokenProcessPool):
+                self._replace()
+                failure = self._awaited()
+        path, future = self._waiting.popleft()
+        if failure is None:
+            return future.result()
+        if isinstance(failure, (BrokenProcessPool, _OutlivedError)):
+            self._replace()
+        return ScoreRow(path, error=_described(failure, self._options))
+
+    def close(self) -> None:
+        dispose(self._pool)
+
+    def _awaited(self) -> BaseException | None:
+        """How the oldest ended; None: with a row. BrokenProcessPool and _OutlivedError: it can't end any more."""
+        future = self._waiting[0][1]
+        begun_s: float | None = None
+        untaken_since_s = time.monotonic()
+        while True:
+            try:
+                return future.exception(timeout=LOOK_EVERY_S)
+            except FutureTimeoutError:  # of this look; that of the task would have been returned
+                now_s = time.monotonic()
+            if not self._pool.active:
+                return BrokenProcessPool("the pool ended")
+            if future.running():
+                begun_s = begun_s or now_s
+                if now_s - begun_s > self._options.timeout_s + STOPPING_S:
+                    return _OutlivedError()
+            elif sum(other.running() for _, other in self._waiting) >= self._options.jobs:
+                untaken_since_s = now_s
+            elif now_s - untaken_since_s > self._taken_within_s:
+                return BrokenProcessPool("no worker took a recording")
+
+    def _schedule(self, path: str) -> "ProcessFuture[ScoreRow]":
+        return self._pool.schedule(_judge, args=[path], timeout=self._options.timeout_s)
+
+    def _replace(self) -> None:
+        """Give the pool up; what it was at or had not begun is begun anew in another one."""
+        dispose(self._pool)
+        self._pool = self._new_pool()
+        for number, (path, future) in enumerate(self._waiting):
+            if not future.done() or future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
+                self._waiting[number] = (path, self._schedule(path))
+
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self._options.jobs,
+            initializer=_start_worker,
+            initargs=self._initial,
+            context=self._context,
+        )
 
 
 def _described(failure: BaseException, options: ScanOptions) -> str:
     match failure:
         case FutureTimeoutError():
             return f"{RunTimeoutError.code}: took longer than {options.timeout_s:g} s and was stopped"
+        case BrokenProcessPool():
+            return f"{WorkerCrashError.code}: the worker processes died around this recording, {ATTEMPTS} times"
         case ProcessExpired():
             return f"{WorkerCrashError.code}: the worker died with exit code {failure.exitcode}"
         case MemoryError():

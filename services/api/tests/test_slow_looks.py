@@ -30,11 +30,13 @@ def test_other_endpoints_answer_while_more_uploads_wait_than_there_are_threads(
             senders.submit(client.post, "/v1/analysis/upload", files={"file": (f"{n}.wav", wav)})
             for n in range(UPLOADS)
         ]
-        wait_until(lambda: state.look_limiter.statistics().tasks_waiting == UPLOADS - LOOKS_AT_ONCE)
-        answer = client.get("/v1/analysis")  # needs one of the shared threads
-        assert answer.status_code == 200
-        assert not any(upload.done() for upload in uploads), "the answer came only after a look had ended"
-        gate.write_bytes(b"go on")
+        try:
+            wait_until(lambda: state.look_limiter.statistics().tasks_waiting == UPLOADS - LOOKS_AT_ONCE)
+            answer = client.get("/v1/analysis")  # needs one of the shared threads
+            assert answer.status_code == 200
+            assert not any(upload.done() for upload in uploads), "the answer came only after a look had ended"
+        finally:  # or the uploads, and the test, would wait for ever
+            gate.write_bytes(b"go on")
         assert {upload.result().status_code for upload in uploads} == {201}
     busy.join()
 

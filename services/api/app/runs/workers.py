@@ -27,15 +27,12 @@ from app.errors import DetectorBugError, RunInterruptedError
 from app.runs import confinement, worker
 from app.runs.board import Board
 from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, WorkerCrashError
+from earwitness.pools import LOOK_EVERY_S, STOPPING_S, dispose
 
 T = TypeVar("T")
 LOADING_LIMIT_S = 120.0  # a large model on a slow, busy disk
 TAKEN_WITHIN_S = LOADING_LIMIT_S
 """A worker that is free takes a task at once, and a new one as soon as it has loaded its model."""
-STOPPING_S = 30.0
-"""After its time limit a task has ended: pebble looks ten times a second, and kills 3 s after asking. The rest is for a
-busy machine."""
-LOOK_EVERY_S = 1.0
 ATTEMPTS = 2
 """A task whose pool broke was not the one that broke it, or had not begun: it is done once more."""
 PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worker starts in milliseconds
@@ -103,7 +100,7 @@ class WorkerPool:
                 future.cancel()  # type: ignore[no-untyped-call]
             _dispose(self._pool)
         for disposal in self._disposals:
-            disposal.join()
+            disposal.join(STOPPING_S)
 
     def _call(
         self, task: Callable[..., T], args: tuple[Any, ...], timeout_s: float, meanwhile: Callable[[], None] | None
@@ -208,8 +205,8 @@ class WorkerPool:
 
 
 def _dispose(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
+    if not dispose(pool):
+        log.error("worker_pool_stays", advice="its processes end with the service at the latest")
 
 
 @cache  # once a process, which may have several pools
