@@ -52,7 +52,9 @@ class DataConfig:
     neural_share: float = 0.7
     """Of those copies, how many are by the experiment's neural vocoders, where it has any."""
     copies_per_clip: int = 3
-    """By different vocoders, drawn for the clip; rendering takes about 60 ms each."""
+    """By different vocoders, drawn for the clip; rendering takes about 60 ms each, by a published vocoder 2 s."""
+    published_share: float = 1.0
+    """Of the clips, how many have a copy by a published vocoder, where the experiment has any."""
     splice_share: float = 0.08
     """Share of the spoof half of a batch that is bona fide speech with synthetic stretches."""
     companion_share: float = 0.0

@@ -61,7 +61,7 @@ def test_training_brings_copies_nearer_to_their_originals(
         with torch.no_grad():
             return float(SpectralDistance()(trained(speech), speech))
 
-    assert distance(40) < 0.9 * distance(1)
+    assert distance(80) < 0.7 * distance(1)
 
 
 def test_the_code_of_a_codec_has_few_values() -> None:
@@ -196,5 +196,6 @@ def _likeness(part: np.ndarray, whole: np.ndarray) -> float:
     size = 1 << (whole.size + part.size).bit_length()
     products = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)
     products = products[: whole.size - part.size + 1]
-    energy = np.convolve(np.square(whole), np.ones(part.size), "valid")
+    sums = np.cumsum(np.square(whole, dtype=np.float64))
+    energy = sums[part.size - 1 :] - np.concatenate([[0.0], sums[: whole.size - part.size]])
     return float((products / np.sqrt(energy * np.square(part).sum() + 1e-12)).max())

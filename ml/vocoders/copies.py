@@ -28,25 +28,27 @@ from ml.augment.stft import analyse, synthesise
 from ml.config import Experiment
 from ml.datasets.manifest import Label
 from ml.training.store import WaveformStore
-from ml.vocoders.networks import Vocoder
+from ml.vocoders.networks import Vocoder, build
+from ml.vocoders.published import fetch, load_generator
 from ml.vocoders.train import LEVEL_RMS, train_vocoder
 from ml.wav import INT16_FULL_SCALE, to_pcm16
 
 COPIES_VERSION = 1
-PLAYED_AT_HZ = (14_400, 16_000, 17_600, 20_000, 22_000)
-"""As which rate the network is given the sound. 22,000 is what a vocoder at 22 kHz would be given; more would leave the
-network less than the 8 kHz of band that it was trained on."""
+PART_CLIPS = 250  # some minutes of a core by a published vocoder
 REFINED_SHARE = 0.5
 REFINED_TO: Range = (0.4, 1.0)
-"""Half of the copies get amplitudes nearer to the original's: networks of minutes of training blur harmonics, published
-ones hardly do, and a detector that learns the blur learns nothing of them."""
+"""Half of the copies by our own networks get amplitudes nearer to the original's: those of minutes of training blur
+harmonics, published ones hardly do, and a detector that learns the blur learns nothing of them."""
 REFINED_BY = (512, 128)  # transform and hop, in samples
 TINY_AMPLITUDE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Several copies of every bona fide clip, each by another of the vocoders."""
+    """Several copies of every bona fide clip, each by another of the vocoders.
+
+    The first of some of them is by a published one, where there are any: they are the best, and slow.
+    """
 
     offsets: NDArray[np.int64]
     """(clips + 1,): those of the store, spoof clips taking no room."""
@@ -59,24 +61,43 @@ class Copies:
 
     @staticmethod
     def open_or_render(
-        vocoders: Sequence[Vocoder], store: WaveformStore, folder: Path, *, per_clip: int, seed: int
+        vocoders: Sequence[Vocoder],
+        store: WaveformStore,
+        folder: Path,
+        *,
+        per_clip: int,
+        seed: int,
+        published_share: float = 1.0,
     ) -> "Copies":
-        """At most `per_clip` copies of each clip; files are named by the networks' weights, the clips and the seed."""
+        """At most `per_clip` copies of each clip; files are named by the networks' weights, the clips and the seed.
+
+        They are rendered in parts, of which those that are done are kept: rendering goes on where it was stopped.
+        """
         length = np.diff(store.offsets)
         length[[clip.label != Label.BONAFIDE for clip in store.clips]] = 0
         offsets = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-        stem = f"copies-{_key(vocoders, store, seed)}"
+        stem = f"copies-{_key(vocoders, store, seed, published_share)}"
         paths = [folder / f"{stem}-{layer}.pcm" for layer in range(min(per_clip, len(vocoders)))]
-        missing = [layer for layer, path in enumerate(paths) if not path.exists()]
+        missing = {layer: path for layer, path in enumerate(paths) if not path.exists()}
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
-            with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+            renderer = _Renderer(tuple(vocoders), store, seed, published_share)
+            starts = range(0, len(store.clips), PART_CLIPS)
+            with ProcessPoolExecutor(
+                os.cpu_count(), mp_context=get_context("spawn"), initializer=_start, initargs=(renderer,)
+            ) as pool:
+                parts = {
+                    path: [path.with_suffix(f".{start}.part") for start in starts] for path in missing.values()
+                }
                 rendered = [
-                    pool.submit(_render, vocoders, store, paths[layer], layer=layer, seed=seed)
-                    for layer in missing
+                    pool.submit(_render, part, layer, start)
+                    for layer, path in missing.items()
+                    for start, part in zip(starts, parts[path], strict=True)
                 ]
                 for one in rendered:
                     one.result()
+            for path, pieces in parts.items():
+                _join(pieces, path)
         return Copies(offsets, tuple(np.memmap(path, dtype=np.int16, mode="r") for path in paths))
 
 
@@ -86,10 +107,22 @@ def copies_for(experiment: Experiment, store: WaveformStore, cache: Path, *, qui
         return None
     vocoders = []
     for config in experiment.vocoders:
+        if config.weights is not None:
+            network = build(config)
+            network.decoder.load_state_dict(load_generator(fetch(config, cache)))
+            vocoders.append(network.eval())
+            continue
         path = cache / f"vocoder-{config.name}-{clips_key(store)}.pt"
         vocoders.append(train_vocoder(config, experiment.vocoder_training, store, path, quiet=quiet))
-    seed, per_clip = experiment.vocoder_training.seed, experiment.data.copies_per_clip
-    return Copies.open_or_render(vocoders, store, cache, per_clip=per_clip, seed=seed)
+    data = experiment.data
+    return Copies.open_or_render(
+        vocoders,
+        store,
+        cache,
+        per_clip=data.copies_per_clip,
+        seed=experiment.vocoder_training.seed,
+        published_share=data.published_share,
+    )
 
 
 def copy_by(network: Vocoder, samples: Samples, rng: np.random.Generator) -> Samples:
@@ -97,14 +130,14 @@ def copy_by(network: Vocoder, samples: Samples, rng: np.random.Generator) -> Sam
     level = rms(samples)
     if level < TINY_RMS:
         return samples.copy()
-    rate_hz = int(rng.choice(PLAYED_AT_HZ))
+    rate_hz = int(rng.choice(network.played_at_hz))
     played = match_rms(resample(samples, SAMPLE_RATE_HZ, rate_hz), LEVEL_RMS)
     whole = -(-played.size // network.hop) * network.hop
     padded = torch.from_numpy(np.pad(played, (0, whole - played.size))).clamp(-1.0, 1.0)
     with torch.no_grad():
         copied = network(padded[None])[0, : played.size].numpy()
     copied = fit_length(resample(copied, rate_hz, SAMPLE_RATE_HZ), samples.size)
-    if chance(rng, REFINED_SHARE):
+    if not network.published and chance(rng, REFINED_SHARE):
         copied = _refine(copied, samples, uniform(rng, REFINED_TO))
     return match_rms(copied, level).astype(np.float32)
 
@@ -117,18 +150,57 @@ def _refine(copied: Samples, original: Samples, share: float) -> Samples:
     return synthesise(spectrum * (wanted / amplitude) ** np.float32(share), *REFINED_BY, copied.size)
 
 
-def _render(vocoders: Sequence[Vocoder], store: WaveformStore, path: Path, *, layer: int, seed: int) -> None:
-    """Of each clip the copy of one layer; the layers of a clip are by different vocoders."""
+@dataclass(frozen=True, slots=True)
+class _Renderer:
+    """What every process needs to render any part."""
+
+    vocoders: tuple[Vocoder, ...]
+    store: WaveformStore
+    seed: int
+    published_share: float
+
+    def copy(self, layer: int, index: int) -> Samples:
+        """Clip `index` by the vocoder of its `layer`; the layers of a clip are by different vocoders."""
+        rng = np.random.default_rng([self.seed, index])
+        order = [int(number) for number in rng.permutation(len(self.vocoders))]
+        published = [number for number in order if self.vocoders[number].published]
+        if published:
+            first = published[:1] if chance(rng, self.published_share) else []
+            order = first + [number for number in order if number not in published]
+            order += [number for number in published if number not in first]
+        network = self.vocoders[order[layer]]
+        return copy_by(network, self.store.waveform(index), np.random.default_rng([self.seed, index, layer]))
+
+
+_renderer: _Renderer
+
+
+def _start(renderer: _Renderer) -> None:
+    global _renderer  # noqa: PLW0603  once a process, which does nothing else
     torch.set_num_threads(1)
+    _renderer = renderer
+
+
+def _render(part: Path, layer: int, start: int) -> None:
+    """The copies of one layer of PART_CLIPS clips, in `part`."""
+    if part.exists():
+        return
+    partial = part.with_suffix(f".{os.getpid()}")
+    with partial.open("wb") as file:
+        for index, clip in enumerate(_renderer.store.clips[start : start + PART_CLIPS], start):
+            if clip.label == Label.BONAFIDE:
+                file.write(to_pcm16(_renderer.copy(layer, index)).tobytes())
+    partial.replace(part)
+
+
+def _join(parts: Sequence[Path], path: Path) -> None:
     partial = path.with_suffix(f".{os.getpid()}.part")
     with partial.open("wb") as file:
-        for index, clip in enumerate(store.clips):
-            if clip.label == Label.BONAFIDE:
-                order = np.random.default_rng([seed, index]).permutation(len(vocoders))
-                rng = np.random.default_rng([seed, index, layer])
-                copied = copy_by(vocoders[int(order[layer])], store.waveform(index), rng)
-                file.write(to_pcm16(copied).tobytes())
+        for part in parts:
+            file.write(part.read_bytes())
     partial.replace(path)
+    for part in parts:
+        part.unlink()
 
 
 def clips_key(store: WaveformStore) -> str:
@@ -136,8 +208,9 @@ def clips_key(store: WaveformStore) -> str:
     return hashlib.sha256("\n".join(str(clip.path) for clip in store.clips).encode()).hexdigest()[:16]
 
 
-def _key(vocoders: Sequence[Vocoder], store: WaveformStore, seed: int) -> str:
-    found = hashlib.sha256(json.dumps([COPIES_VERSION, seed, clips_key(store)]).encode())
+def _key(vocoders: Sequence[Vocoder], store: WaveformStore, seed: int, published_share: float) -> str:
+    share = [published_share] if any(network.published for network in vocoders) else []
+    found = hashlib.sha256(json.dumps([COPIES_VERSION, seed, clips_key(store), *share]).encode())
     for network in vocoders:
         for weight in network.state_dict().values():
             found.update(weight.numpy().tobytes())

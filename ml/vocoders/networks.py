@@ -1,12 +1,15 @@
-"""Three ways from sound to sound through a network, smallest versions of what is in use.
+"""Ways from sound to sound through a network: smallest versions of what is in use, and one of full size.
 
     network = build(VocoderConfig(name="a", kind="upsampling", strides=(8, 8, 4)))
     copy = network(waveforms)       # (batch, samples) -> (batch, samples), samples a multiple of network.hop
 
 `spectral` predicts amplitude and phase of each frame (as Vocos does, Siuzdak, 2023), `upsampling` makes samples out of
 mel frames by transposed convolutions (as HiFi-GAN does, Kong et al., 2020), `codec` squeezes the waveform through
-quantised codes (as EnCodec does, Défossez et al., 2022; the quantiser is that of Mentzer et al., 2023).
+quantised codes (as EnCodec does, Défossez et al., 2022; the quantiser is that of Mentzer et al., 2023). `hifigan` is
+HiFi-GAN itself, version 1, for published weights.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,12 @@ from ml.models.frontend import mel_filters
 from ml.vocoders.config import VocoderConfig
 
 MEL_FLOOR = 1e-5  # under the amplitude before the logarithm, as vocoders use it
+HIFIGAN_RATE_HZ = 22_050
+HIFIGAN_KERNELS = (3, 7, 11)
+HIFIGAN_DILATIONS = (1, 3, 5)
+PLAYED_AT_HZ = (14_400, 16_000, 17_600, 20_000, 22_000)
+"""As which rate our own networks are given the sound. 22,000 is what a vocoder at 22 kHz would be given; more would
+leave the network less than the 8 kHz of band that it was trained on."""
 AMPLITUDE_MAX = 6.0  # of a predicted log amplitude: an untrained network must not overflow
 LEAK = 0.1
 
@@ -24,9 +33,19 @@ LEAK = 0.1
 class Vocoder(nn.Module):
     """(batch, samples) to (batch, samples): encode, decode."""
 
-    def __init__(self, hop: int, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(
+        self,
+        hop: int,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        played_at_hz: tuple[int, ...] = PLAYED_AT_HZ,
+        published: bool = False,
+    ) -> None:
         super().__init__()
         self.hop = hop
+        self.played_at_hz = played_at_hz
+        self.published = published
         self.encoder = encoder
         self.decoder = decoder
 
@@ -43,6 +62,11 @@ def build(config: VocoderConfig) -> Vocoder:
         return Vocoder(config.hop, MelEncoder(config), SpectralDecoder(config))
     if config.kind == "upsampling":
         return Vocoder(config.hop, MelEncoder(config), Upsampler(config.mels, config.channels, config.strides))
+    if config.kind == "hifigan":
+        generator = HifiganGenerator(config.mels, config.channels, config.strides)
+        return Vocoder(
+            config.hop, HifiganEncoder(config), generator, played_at_hz=(HIFIGAN_RATE_HZ,), published=True
+        )
     decoder = Upsampler(config.code, config.channels, config.strides)
     return Vocoder(config.hop, CodeEncoder(config), decoder)
 
@@ -156,6 +180,93 @@ class CodeEncoder(nn.Module):
     def forward(self, waveforms: Tensor) -> Tensor:
         bounded = torch.tanh(self.layers(waveforms.unsqueeze(1))) * self.half_levels
         return (bounded + (bounded.round() - bounded).detach()) / self.half_levels
+
+
+class HifiganEncoder(nn.Module):
+    """(batch, samples) at 22.05 kHz to log-mel amplitudes (batch, mels, samples / hop) as HiFi-GAN was trained on.
+
+    Mel scale and area normalisation of Slaney's Auditory Toolbox (1998), which librosa made usual.
+    """
+
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        self.hop, self.fft = config.hop, 4 * config.hop
+        edges_hz = _slaney_hz(
+            torch.linspace(0.0, float(_slaney_mel(torch.tensor(config.mel_high_hz))), config.mels + 2)
+        )
+        bins_hz = torch.arange(self.fft // 2 + 1) * (HIFIGAN_RATE_HZ / self.fft)
+        low, centre, high = (edges_hz[i : i + config.mels, None] for i in range(3))
+        triangles = torch.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clamp(
+            min=0
+        )
+        self.register_buffer("filters", triangles * 2 / (high - low), persistent=False)
+        self.register_buffer("window", torch.hann_window(self.fft), persistent=False)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        edge = (self.fft - self.hop) // 2
+        padded = F.pad(waveforms[:, None], (edge, edge), mode="reflect")[:, 0]
+        window = self.get_buffer("window")
+        spectrum = torch.stft(padded, self.fft, self.hop, window=window, center=False, return_complex=True).abs()
+        return torch.log((self.get_buffer("filters") @ spectrum).clamp(min=MEL_FLOOR))
+
+
+class HifiganGenerator(nn.Module):
+    """Version 1 of Kong et al. (2020); its parts have the names that published weights have."""
+
+    def __init__(self, mels: int, channels: int, strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.conv_pre = nn.Conv1d(mels, channels, 7, padding=3)
+        self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()
+        for stride in strides:
+            self.ups.append(nn.ConvTranspose1d(channels, channels // 2, 2 * stride, stride, padding=stride // 2))
+            channels //= 2
+            self.resblocks.extend(HifiganBlock(channels, kernel) for kernel in HIFIGAN_KERNELS)
+        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x = self.conv_pre(mel)
+        count = len(HIFIGAN_KERNELS)
+        for number, up in enumerate(self.ups):
+            x = up(F.leaky_relu(x, LEAK))
+            blocks = self.resblocks[number * count : (number + 1) * count]
+            x = torch.stack([block(x) for block in blocks]).mean(dim=0)
+        sound: Tensor = torch.tanh(self.conv_post(F.leaky_relu(x))).squeeze(1)
+        return sound
+
+
+class HifiganBlock(nn.Module):
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+
+        def convolutions(dilations: tuple[int, ...]) -> nn.ModuleList:
+            return nn.ModuleList(
+                nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=dilation * (kernel // 2))
+                for dilation in dilations
+            )
+
+        self.convs1 = convolutions(HIFIGAN_DILATIONS)
+        self.convs2 = convolutions((1,) * len(HIFIGAN_DILATIONS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for wide, narrow in zip(self.convs1, self.convs2, strict=True):
+            x = x + narrow(F.leaky_relu(wide(F.leaky_relu(x, LEAK)), LEAK))
+        return x
+
+
+SLANEY_LINEAR_HZ = 200.0 / 3.0  # a mel, below 1 kHz
+SLANEY_TURN_HZ = 1_000.0
+SLANEY_TURN_MEL = SLANEY_TURN_HZ / SLANEY_LINEAR_HZ
+SLANEY_LOG_STEP = math.log(6.4) / 27.0  # a mel, above
+
+
+def _slaney_mel(hz: Tensor) -> Tensor:
+    above = SLANEY_TURN_MEL + torch.log(hz.clamp(min=SLANEY_TURN_HZ) / SLANEY_TURN_HZ) / SLANEY_LOG_STEP
+    return torch.where(hz < SLANEY_TURN_HZ, hz / SLANEY_LINEAR_HZ, above)
+
+
+def _slaney_hz(mel: Tensor) -> Tensor:
+    above = SLANEY_TURN_HZ * torch.exp((mel - SLANEY_TURN_MEL).clamp(min=0.0) * SLANEY_LOG_STEP)
+    return torch.where(mel < SLANEY_TURN_MEL, mel * SLANEY_LINEAR_HZ, above)
 
 
 def _upsample(channels: int, out: int, stride: int) -> nn.Module:

@@ -32,7 +32,8 @@ def train_vocoder(
     config: VocoderConfig, settings: VocoderTraining, store: WaveformStore, path: Path, *, quiet: bool = False
 ) -> Vocoder:
     """Trained and written to `path`, or read from there if it holds a network of these settings already."""
-    asked = {"config": asdict(config), "settings": asdict(settings)}
+    of_network = {name: value for name, value in asdict(config).items() if name != "weights"}  # those of others
+    asked = {"config": of_network, "settings": asdict(settings)}
     seed_everything(settings.seed, settings.threads)
     network = build(config)
     if path.exists():
