@@ -1,5 +1,6 @@
 """Deletion evidence is compared with an examination of the cut recording itself."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,23 @@ def test_a_window_that_the_stretch_does_not_touch_keeps_its_score(toy_scorer: Sc
         speech_share=lambda a, b: 0.0,
     )
     assert found.score_without == found.score_with == 1.0
+
+
+def test_the_recording_is_read_no_further_than_it_is_needed(toy_scorer: Scorer) -> None:
+    sound, taken = speechlike(40.0), []
+
+    def blocks() -> Iterator[Samples]:
+        for start in range(40):
+            taken.append(start)
+            yield sound[start * SAMPLE_RATE_HZ : (start + 1) * SAMPLE_RATE_HZ]
+
+    windows = windows_of(toy_scorer, sound, *[1.0] * 19)
+    first, second = deletions(
+        blocks(), [stretch(5.0, 6.0), stretch(1.0, 2.0)], windows,
+        scorer=toy_scorer, plan=toy_scorer.spec.window, prior=0.5, speech_share=lambda a, b: 1.0,
+    )  # fmt: skip
+    assert first.score_without != first.score_with and second.score_without != second.score_with
+    assert max(taken) < 12
 
 
 def test_where_nothing_is_left_nothing_is_claimed(toy_scorer: Scorer) -> None:

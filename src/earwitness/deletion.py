@@ -4,7 +4,8 @@
 
 The windows that the stretch touches are cut out of the sound again, the stretch is taken out of them (the ends joined
 over 10 ms), and the network scores what is left; all other windows keep their scores. A window counts by the speech
-that is left in it. The cost is a few windows a stretch, whatever the length of the recording, and one more decoding.
+that is left in it. The cost is a few windows a stretch, whatever the length of the recording, and one more decoding,
+as far as the end of the last stretch.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +53,10 @@ def deletions(
     `blocks` is the recording from the beginning, `windows` are the scores of all of its windows as `plan` cuts them.
     """
     experiments = [_Experiment(stretch) for stretch in stretches]
+    last_s = max((stretch.end_s for stretch in stretches), default=0.0)
     for window in iter_windows(blocks, plan):
+        if window.start_s >= last_s:
+            break
         for experiment in experiments:
             experiment.cut(window, scorer, speech_share)
     return tuple(experiment.conclude(windows, scorer, prior) for experiment in experiments)
