@@ -38,8 +38,6 @@ DEFAULT_TIMEOUT_S = 1800.0  # a six-hour recording on a slow machine
 TAKEN_WITHIN_S = (
     120.0  # a worker that is free takes a recording at once, and a new one once it has loaded its model
 )
-ATTEMPTS = 2
-"""A recording whose pool broke is not the one that broke it, as far as anybody knows: it is judged once more."""
 PRELOADED = ["earwitness.onnx_detector"]  # imported once by the fork server: a new worker starts in milliseconds
 
 
@@ -122,7 +120,9 @@ class _Crew:
         self._context = multiprocessing.get_context("forkserver")  # threads of the parent survive no fork
         self._context.set_forkserver_preload(PRELOADED)
         self._pool = self._new_pool()
-        self._waiting: deque[tuple[str, ProcessFuture[ScoreRow]]] = deque()
+        self._waiting: deque[_Task] = deque()
+        self._alone = 0
+        """So many of the oldest were there when a pool broke: one of them broke it, so they are judged one by one."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -130,28 +130,35 @@ class _Crew:
     def take(self, path: str) -> None:
         if not self._pool.active:
             self._replace()
-        self._waiting.append((path, self._schedule(path)))
+        self._waiting.append(_Task(path, None if self._alone else self._schedule(path)))
 
     def oldest(self) -> ScoreRow:
         """The row of the recording that was taken first; waits for it, but not for ever."""
-        failure = self._awaited()
-        for _ in range(ATTEMPTS - 1):
-            if isinstance(failure, BrokenProcessPool):
-                self._replace()
-                failure = self._awaited()
-        path, future = self._waiting.popleft()
-        if failure is None:
-            return future.result()
+        task = self._waiting[0]
+        was_alone = self._alone > 0
+        failure = self._awaited(task)
+        if isinstance(failure, BrokenProcessPool) and not was_alone:
+            self._replace()
+            failure = self._awaited(task)
+        self._waiting.popleft()
         if isinstance(failure, (BrokenProcessPool, _OutlivedError)):
             self._replace()
-        return ScoreRow(path, error=_described(failure, self._options))
+        elif self._alone:
+            self._alone -= 1
+        if not self._alone:
+            for other in self._waiting:
+                other.future = other.future or self._schedule(other.path)
+        if failure is not None:
+            return ScoreRow(task.path, error=_described(failure, self._options))
+        assert task.future is not None
+        return task.future.result()
 
     def close(self) -> None:
         dispose(self._pool)
 
-    def _awaited(self) -> BaseException | None:
+    def _awaited(self, task: "_Task") -> BaseException | None:
         """How the oldest ended; None: with a row. BrokenProcessPool and _OutlivedError: it can't end any more."""
-        future = self._waiting[0][1]
+        future = task.future = task.future or self._schedule(task.path)
         begun_s: float | None = None
         untaken_since_s = time.monotonic()
         while True:
@@ -165,7 +172,7 @@ class _Crew:
                 begun_s = begun_s or now_s
                 if now_s - begun_s > self._options.timeout_s + STOPPING_S:
                     return _OutlivedError()
-            elif sum(other.running() for _, other in self._waiting) >= self._options.jobs:
+            elif sum(t.future is not None and t.future.running() for t in self._waiting) >= self._options.jobs:
                 untaken_since_s = now_s
             elif now_s - untaken_since_s > self._taken_within_s:
                 return BrokenProcessPool("no worker took a recording")
@@ -174,12 +181,13 @@ class _Crew:
         return self._pool.schedule(_judge, args=[path], timeout=self._options.timeout_s)
 
     def _replace(self) -> None:
-        """Give the pool up; what it was at or had not begun is begun anew in another one."""
+        """Give the pool up; what it was at or had not begun is begun anew in another one, one by one."""
         dispose(self._pool)
         self._pool = self._new_pool()
-        for number, (path, future) in enumerate(self._waiting):
-            if not future.done() or future.cancelled() or isinstance(future.exception(), BrokenProcessPool):
-                self._waiting[number] = (path, self._schedule(path))
+        self._alone = len(self._waiting)
+        for task in self._waiting:
+            if task.future is not None and not _ended_by_itself(task.future):
+                task.future = None
 
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(
@@ -190,12 +198,23 @@ class _Crew:
         )
 
 
+@dataclass(slots=True)
+class _Task:
+    path: str
+    future: "ProcessFuture[ScoreRow] | None"
+    """None: not begun yet, because those before it are judged one by one."""
+
+
+def _ended_by_itself(future: "ProcessFuture[ScoreRow]") -> bool:
+    return future.done() and not future.cancelled() and not isinstance(future.exception(), BrokenProcessPool)
+
+
 def _described(failure: BaseException, options: ScanOptions) -> str:
     match failure:
         case FutureTimeoutError():
             return f"{RunTimeoutError.code}: took longer than {options.timeout_s:g} s and was stopped"
         case BrokenProcessPool():
-            return f"{WorkerCrashError.code}: the worker processes died around this recording, {ATTEMPTS} times"
+            return f"{WorkerCrashError.code}: the worker processes died in taking this recording, twice"
         case ProcessExpired():
             return f"{WorkerCrashError.code}: the worker died with exit code {failure.exitcode}"
         case MemoryError():

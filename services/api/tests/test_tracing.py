@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from app import tracing
 
 MakeClient = Callable[..., TestClient]
+WaitUntil = Callable[[Callable[[], bool]], None]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 CALLER = {"traceparent": f"00-{TRACE_ID}-b7ad6b7169203331-01"}
 
@@ -37,12 +38,13 @@ def parent_of(span: ReadableSpan, found: dict[str, ReadableSpan]) -> str | None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_run_belongs_to_the_trace_of_its_request_whoever_carries_it_out(
-    make_client: MakeClient, upload: Any, exporter: InMemorySpanExporter, kind: str
+    make_client: MakeClient, upload: Any, exporter: InMemorySpanExporter, wait_until: WaitUntil, kind: str
 ) -> None:
     client = make_client(kind=kind)
     analysis_id = upload(client)
     exporter.clear()
     assert client.post(f"/v1/analysis/{analysis_id}/run", headers=CALLER).status_code == 200
+    wait_until(lambda: "run" in spans(exporter))  # the answer does not wait for the end of the worker's span
     found = spans(exporter)
     request = found["POST /v1/analysis/{analysis_id}/run"]
     assert request.kind is SpanKind.SERVER
