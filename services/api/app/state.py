@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from anyio import CapacityLimiter
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from app.database import Database
@@ -59,3 +61,7 @@ async def service_state(connection: HTTPConnection) -> ServiceState:
     state = connection.app.state.service
     assert isinstance(state, ServiceState)
     return state
+
+
+State = Annotated[ServiceState, Depends(service_state)]
+"""As an endpoint asks for it."""

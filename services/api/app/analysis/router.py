@@ -12,7 +12,7 @@ from app.evidence.multipart import FILE_FIELD, MAX_FIELD_CHARACTERS
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
-from app.state import ServiceState, service_state
+from app.state import State
 
 router = APIRouter(prefix="/v1/analysis", tags=["analysis"])
 
@@ -55,7 +55,7 @@ UPLOAD_FORM: dict[str, Any] = {
 async def upload(
     request: Request,
     response: Response,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.UPLOAD))],
     idempotency_key: Annotated[
         str | None,
@@ -86,7 +86,7 @@ async def upload(
 )
 def get_record(
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_RECORD))],
 ) -> Any:
     with state.database.read() as session:
@@ -102,7 +102,7 @@ def get_record(
 def list_records(
     request: Request,
     response: Response,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_RECORD))],
     query: Annotated[ListQuery, Query()],
 ) -> Any:

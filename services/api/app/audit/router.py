@@ -12,7 +12,7 @@ from app.audit.schemas import ChainView, EventList
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
-from app.state import ServiceState, service_state
+from app.state import State
 
 router = APIRouter(tags=["audit"])
 
@@ -25,7 +25,7 @@ router = APIRouter(tags=["audit"])
 )
 def list_events(
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_EVENTS))],
 ) -> Any:
     with state.database.read() as session:
@@ -40,7 +40,7 @@ def list_events(
     responses=documented(400, 401, 403, 503),
 )
 def verify_chain(
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.VERIFY_AUDIT))],
 ) -> Any:
     """Recomputes every hash, so it takes time in proportion to the trail's length."""

@@ -18,7 +18,7 @@ from app.errors import UploadTooLargeError
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
-from app.state import ServiceState, service_state
+from app.state import ServiceState, State
 
 DEFAULT_BATCHES = 20
 MAX_BATCHES = 200
@@ -44,7 +44,7 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"])
 async def create_batch(
     request: Request,
     response: Response,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.BATCH))],
     idempotency_key: Annotated[
         str | None,
@@ -73,7 +73,7 @@ async def create_batch(
     "", summary="Batches, newest first", response_model=BatchPage, responses=documented(400, 401, 403, 422, 503)
 )
 def list_batches(
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_BATCHES))],
     limit: Annotated[int, Query(ge=1, le=MAX_BATCHES)] = DEFAULT_BATCHES,
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
@@ -91,7 +91,7 @@ def list_batches(
 )
 def get_batch(
     batch_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_BATCHES))],
 ) -> Any:
     with state.database.read() as session:
@@ -106,7 +106,7 @@ def get_batch(
 )
 def cancel_batch(
     batch_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.BATCH))],
 ) -> Any:
     """What is in the queue already ends; findings stay. A batch that has ended stays as it is."""
@@ -128,7 +128,7 @@ def cancel_batch(
 )
 def get_results(
     batch_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_BATCHES))],
     accept: Annotated[str, Header()] = "*/*",
 ) -> StreamingResponse:

@@ -8,14 +8,14 @@ from app.detectors.schemas import ModelList
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
-from app.state import ServiceState, service_state
+from app.state import State
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("", summary="The models", responses=documented(400, 401, 403))
 def list_models(
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_MODELS))],
 ) -> ModelList:
     """The active one first, then every other one that a run can name."""
@@ -24,7 +24,7 @@ def list_models(
 
 @router.post("/reload", summary="Use what lies on the shelf now", responses=documented(400, 401, 403, 409, 503))
 def reload_models(
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.RELOAD_MODELS))],
 ) -> ModelList:
     """Runs under way end with the model that they began with; later ones are made with the new one.

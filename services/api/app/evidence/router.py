@@ -16,7 +16,7 @@ from app.evidence.checked import checked
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
-from app.state import ServiceState, service_state
+from app.state import State
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["evidence"])
 )
 def get_evidence(
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.READ_EVIDENCE))],
 ) -> StreamingResponse:
     """Hashed on the way: where the stored bytes are not what was received, the answer ends short of its length."""

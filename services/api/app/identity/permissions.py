@@ -16,7 +16,7 @@ from app.identity.authenticators import Authenticator
 from app.identity.user import Role, User
 from app.quotas.models import Kind
 from app.quotas.service import headers_of
-from app.state import ServiceState, service_state
+from app.state import State
 
 
 class Action(StrEnum):
@@ -78,7 +78,7 @@ def allow(action: Action) -> Callable[[User], Awaitable[User]]:
     return permitted
 
 
-async def current_user(request: Request, state: Annotated[ServiceState, Depends(service_state)]) -> User:
+async def current_user(request: Request, state: State) -> User:
     """Who asks. Raises what the authenticator raises, and TooManyRequestsError.
 
     Asynchronous, as the others here, so that no request waits for the thread pool to have its headers looked at.

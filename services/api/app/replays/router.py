@@ -14,7 +14,7 @@ from app.identity.user import User
 from app.problems import documented
 from app.replays import repository, service
 from app.replays.schemas import ReplayList, ReplayView
-from app.state import ServiceState, service_state
+from app.state import State
 
 DEFAULT_REPLAYS = 20
 MAX_REPLAYS = 50
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["replays"])
 )
 async def replay(
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.REPLAY))],
     run_id: Annotated[
         uuid.UUID | None, Query(description="Which run; the newest one where none is named.")
@@ -54,7 +54,7 @@ async def replay(
 )
 def list_replays(
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_RUNS))],
     limit: Annotated[int, Query(ge=1, le=MAX_REPLAYS)] = DEFAULT_REPLAYS,
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,

@@ -13,7 +13,7 @@ from app.identity.user import User
 from app.problems import documented
 from app.reports import service
 from app.reports.negotiation import negotiated
-from app.state import ServiceState, service_state
+from app.state import State
 from earwitness.reporting.contents import REPORT_VERSION, report_schema
 from earwitness.reporting.forms import Form
 from earwitness.reporting.html import content_policy
@@ -44,7 +44,7 @@ TEXT = {"schema": {"type": "string"}}
 async def get_report(
     *,
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.READ_REPORT))],
     accept: Annotated[str, Header()] = "*/*",
     robustness: Annotated[

@@ -14,7 +14,7 @@ from app.identity.user import User
 from app.problems import documented
 from app.retention import service
 from app.retention.schemas import HoldOrder, Reason
-from app.state import ServiceState, service_state
+from app.state import State
 
 router = APIRouter(prefix="/v1/analysis/{analysis_id:uuid}", tags=["retention"])
 
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 )
 def erase_evidence(
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.ERASE_EVIDENCE))],
     reason: Annotated[Reason, Query()],
 ) -> Any:
@@ -56,7 +56,7 @@ def erase_evidence(
 def put_hold(
     analysis_id: uuid.UUID,
     order: HoldOrder,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.HOLD_EVIDENCE))],
 ) -> Any:
     """While it is held, neither an administrator nor the retention period erases the evidence."""

@@ -18,7 +18,7 @@ from app.quotas.models import Kind
 from app.runs import repository, service
 from app.runs.queue import Priority, PriorityName
 from app.runs.schemas import RunList
-from app.state import ServiceState, service_state
+from app.state import ServiceState, State
 
 RESPOND_ASYNC = "respond-async"
 DEFAULT_RUNS = 20
@@ -43,7 +43,7 @@ async def run(
     *,
     analysis_id: uuid.UUID,
     response: Response,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.RUN))],
     prefer: Annotated[str | None, Header(examples=[RESPOND_ASYNC])] = None,
     model_version: Annotated[
@@ -94,7 +94,7 @@ async def run(
 )
 def list_runs(
     analysis_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.READ_RUNS))],
     limit: Annotated[int, Query(ge=1, le=MAX_RUNS)] = DEFAULT_RUNS,
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,

@@ -9,7 +9,7 @@ from app.analysis.schemas import DEFAULT_PAGE, MAX_OFFSET, MAX_PAGE
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
-from app.state import ServiceState, service_state
+from app.state import State
 from app.webhooks import repository, service
 from app.webhooks.addresses import resolve
 from app.webhooks.models import DeliveryState
@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 )
 def register_webhook(
     order: WebhookOrder,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.MANAGE_WEBHOOKS))],
 ) -> Any:
     """The secret is in this answer only. Messages hold ids and the finding, never evidence."""
@@ -47,7 +47,7 @@ def register_webhook(
 
 @router.get("", summary="The webhooks", response_model=WebhookList, responses=documented(400, 401, 403, 503))
 def list_webhooks(
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.MANAGE_WEBHOOKS))],
 ) -> Any:
     with state.database.read() as session:
@@ -72,7 +72,7 @@ def list_webhooks(
 )
 def remove_webhook(
     webhook_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.MANAGE_WEBHOOKS))],
 ) -> None:
     """What waits to be delivered goes with it."""
@@ -88,7 +88,7 @@ def remove_webhook(
 )
 def rotate_secret(
     webhook_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     user: Annotated[User, Depends(allow(Action.MANAGE_WEBHOOKS))],
 ) -> Any:
     """For a day both the new secret and the one of before sign each message."""
@@ -105,7 +105,7 @@ def rotate_secret(
 def list_deliveries(
     *,
     webhook_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.MANAGE_WEBHOOKS))],
     delivery_state: Annotated[DeliveryState | None, Query(alias="state")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
@@ -127,7 +127,7 @@ def list_deliveries(
 def retry_delivery(
     webhook_id: uuid.UUID,
     delivery_id: uuid.UUID,
-    state: Annotated[ServiceState, Depends(service_state)],
+    state: State,
     _user: Annotated[User, Depends(allow(Action.MANAGE_WEBHOOKS))],
 ) -> Any:
     with state.database.write() as session:
