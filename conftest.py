@@ -26,8 +26,10 @@ def _bounded(item: pytest.Item) -> Iterator[None]:
     limit_s = _limit_s(item)
     if limit_s > 0:
         faulthandler.dump_traceback_later(limit_s + GRACE_S, exit=True, file=item.config.stash[STDERR])
-    yield
-    faulthandler.cancel_dump_traceback_later()
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
