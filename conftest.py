@@ -15,11 +15,11 @@ STDERR = pytest.StashKey[int]()
 
 
 def _limit_s(item: pytest.Item) -> float:
-    """As pytest-timeout reads it: the mark's, else the project's."""
+    """As pytest-timeout reads it: the mark's, else the command's, else the project's."""
     marker = item.get_closest_marker("timeout")
     if marker is not None:
         return float(marker.args[0] if marker.args else marker.kwargs["timeout"])
-    return float(item.config.getini("timeout") or 0)
+    return float(item.config.getoption("timeout") or item.config.getini("timeout") or 0)
 
 
 def _bounded(item: pytest.Item) -> Iterator[None]:
