@@ -11,7 +11,6 @@ A pool that breaks altogether is replaced too (`earwitness.pools`).
 import multiprocessing
 import resource
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -24,7 +23,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from earwitness.detector import Detector, DetectorInput
 from earwitness.errors import EarwitnessError, RunTimeoutError, UnreadableMediaError, WorkerCrashError
 from earwitness.model_spec import file_sha256
-from earwitness.pools import LOOK_EVERY_S, STOPPING_S, dispose
+from earwitness.pools import TAKEN_WITHIN_S, PoolBrokenError, TaskOutlivedError, awaited, dispose
 from earwitness.score_table import ScoreRow, ScoreTable
 
 MakeDetector = Callable[[], Detector]
@@ -35,9 +34,6 @@ LOOK_AHEAD_PER_JOB = (
 )
 WORKER_MEMORY_BYTES = 6 << 30  # address space; ONNX Runtime reserves a good deal that it never touches
 DEFAULT_TIMEOUT_S = 1800.0  # a six-hour recording on a slow machine
-TAKEN_WITHIN_S = (
-    120.0  # a worker that is free takes a recording at once, and a new one once it has loaded its model
-)
 PRELOADED = ["earwitness.onnx_detector"]  # imported once by the fork server: a new worker starts in milliseconds
 
 
@@ -104,10 +100,6 @@ def scan(
     return ScanSummary(recordings=already_there + sum(counts.values()), already_there=already_there, **counts)
 
 
-class _OutlivedError(FutureTimeoutError):
-    """Past its time limit a recording is still under way: its pool can't keep the limit."""
-
-
 class _Crew:
     """The worker processes, and the recordings that they are at or that wait for them, in order."""
 
@@ -137,11 +129,11 @@ class _Crew:
         task = self._waiting[0]
         was_alone = self._alone > 0
         failure = self._awaited(task)
-        if isinstance(failure, BrokenProcessPool) and not was_alone:
+        if isinstance(failure, PoolBrokenError) and not isinstance(failure, TaskOutlivedError) and not was_alone:
             self._replace()
             failure = self._awaited(task)
         self._waiting.popleft()
-        if isinstance(failure, (BrokenProcessPool, _OutlivedError)):
+        if isinstance(failure, PoolBrokenError):
             self._replace()
         elif self._alone:
             self._alone -= 1
@@ -157,25 +149,28 @@ class _Crew:
         dispose(self._pool)
 
     def _awaited(self, task: "_Task") -> BaseException | None:
-        """How the oldest ended; None: with a row. BrokenProcessPool and _OutlivedError: it can't end any more."""
+        """How the oldest ended; None: with a row. PoolBrokenError: it can't end any more."""
         future = task.future = task.future or self._schedule(task.path)
-        begun_s: float | None = None
-        untaken_since_s = time.monotonic()
-        while True:
-            try:
-                return future.exception(timeout=LOOK_EVERY_S)
-            except FutureTimeoutError:  # of this look; that of the task would have been returned
-                now_s = time.monotonic()
+
+        def look(_running: bool) -> None:
             if not self._pool.active:
-                return BrokenProcessPool("the pool ended")
-            if future.running():
-                begun_s = begun_s or now_s
-                if now_s - begun_s > self._options.timeout_s + STOPPING_S:
-                    return _OutlivedError()
-            elif sum(t.future is not None and t.future.running() for t in self._waiting) >= self._options.jobs:
-                untaken_since_s = now_s
-            elif now_s - untaken_since_s > self._taken_within_s:
-                return BrokenProcessPool("no worker took a recording")
+                raise PoolBrokenError("the pool ended")
+
+        try:
+            failure = awaited(
+                future,
+                timeout_s=self._options.timeout_s,
+                all_busy=self._all_busy,
+                look=look,
+                taken_within_s=self._taken_within_s,
+            )
+        except PoolBrokenError as broken:
+            return broken
+        return PoolBrokenError(str(failure)) if isinstance(failure, BrokenProcessPool) else failure
+
+    def _all_busy(self) -> bool:
+        running = sum(task.future is not None and task.future.running() for task in self._waiting)
+        return running >= self._options.jobs
 
     def _schedule(self, path: str) -> "ProcessFuture[ScoreRow]":
         return self._pool.schedule(_judge, args=[path], timeout=self._options.timeout_s)
@@ -211,9 +206,9 @@ def _ended_by_itself(future: "ProcessFuture[ScoreRow]") -> bool:
 
 def _described(failure: BaseException, options: ScanOptions) -> str:
     match failure:
-        case FutureTimeoutError():
+        case FutureTimeoutError() | TaskOutlivedError():
             return f"{RunTimeoutError.code}: took longer than {options.timeout_s:g} s and was stopped"
-        case BrokenProcessPool():
+        case PoolBrokenError():
             return f"{WorkerCrashError.code}: the worker processes died in taking this recording, twice"
         case ProcessExpired():
             return f"{WorkerCrashError.code}: the worker died with exit code {failure.exitcode}"

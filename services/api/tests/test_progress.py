@@ -30,7 +30,7 @@ Upload = Callable[..., str]
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.runs.workers.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("earwitness.pools.LOOK_EVERY_S", 0.05)
     monkeypatch.setattr("app.runs.progress.NOTE_EVERY_S", 0.2)
 
 

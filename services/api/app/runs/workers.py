@@ -11,7 +11,6 @@ for that, and has a new pool made (docs/adr/0020).
 
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
@@ -27,12 +26,10 @@ from app.errors import DetectorBugError, RunInterruptedError
 from app.runs import confinement, worker
 from app.runs.board import Board
 from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, WorkerCrashError
-from earwitness.pools import LOOK_EVERY_S, STOPPING_S, dispose
+from earwitness.pools import STOPPING_S, TAKEN_WITHIN_S, PoolBrokenError, TaskOutlivedError, awaited, dispose
 
 T = TypeVar("T")
 LOADING_LIMIT_S = 120.0  # a large model on a slow, busy disk
-TAKEN_WITHIN_S = LOADING_LIMIT_S
-"""A worker that is free takes a task at once, and a new one as soon as it has loaded its model."""
 ATTEMPTS = 2
 """A task whose pool broke was not the one that broke it, or had not begun: it is done once more."""
 PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worker starts in milliseconds
@@ -40,10 +37,6 @@ PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worke
 INTERRUPTED = "the service stopped before this run ended: run it again"
 
 log = structlog.get_logger(__name__)
-
-
-class _PoolBrokenError(Exception):
-    """The pool, not the task, is why there is no result."""
 
 
 class WorkerPool:
@@ -88,7 +81,7 @@ class WorkerPool:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._call(task, args, timeout_s, meanwhile)
-            except _PoolBrokenError as error:
+            except PoolBrokenError as error:
                 log.warning("worker_pool_broken", attempt=attempt, error=str(error))
         raise WorkerCrashError("the worker processes died around this task; the service goes on")
 
@@ -116,7 +109,7 @@ class WorkerPool:
         if error is None:
             return future.result()
         if isinstance(error, BrokenProcessPool) and not self._closed:
-            raise _PoolBrokenError(str(error)) from error
+            raise PoolBrokenError(str(error)) from error
         raise self._translated(error, timeout_s) from error
 
     def _awaited(
@@ -126,27 +119,29 @@ class WorkerPool:
         timeout_s: float,
         meanwhile: Callable[[], None] | None,
     ) -> BaseException | None:
-        """How the task ended; None: with a result. Raises _PoolBrokenError, and CancelledError of a closed pool."""
-        begun_s: float | None = None
-        untaken_since_s = time.monotonic()
-        while True:
-            try:
-                return future.exception(timeout=LOOK_EVERY_S)
-            except TimeoutError:  # of this look; that of the task would have been returned
-                now_s = time.monotonic()
-            if future.running():
-                begun_s = begun_s or now_s
-                if meanwhile is not None:
-                    meanwhile()
-                if now_s - begun_s > timeout_s + self._stopping_s:
-                    self._replace(pool, "a task outlived its time limit")
-                    return TimeoutError()
-            elif self._all_busy():
-                untaken_since_s = now_s
-            elif now_s - untaken_since_s > self._taken_within_s:
-                self._replace(pool, "no worker took a task")
+        """How the task ended; None: with a result. Raises PoolBrokenError, and CancelledError of a closed pool."""
+
+        def look(running: bool) -> None:
             if pool is not self._pool and not future.done():
-                raise _PoolBrokenError("its pool was given up")
+                raise PoolBrokenError("its pool was given up")
+            if running and meanwhile is not None:
+                meanwhile()
+
+        try:
+            return awaited(
+                future,
+                timeout_s=timeout_s,
+                all_busy=self._all_busy,
+                look=look,
+                stopping_s=self._stopping_s,
+                taken_within_s=self._taken_within_s,
+            )
+        except TaskOutlivedError as error:
+            self._replace(pool, str(error))
+            return TimeoutError()
+        except PoolBrokenError as error:
+            self._replace(pool, str(error))
+            raise
 
     def _all_busy(self) -> bool:
         with self._lock:
