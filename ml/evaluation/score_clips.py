@@ -10,10 +10,8 @@ in `ml.evaluation.judge`, so that a new calibration needs no new scoring.
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +26,7 @@ from ml.datasets.manifest import Clip, Label
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.conditions import ALL_CONDITIONS
 from ml.evaluation.scores import CLEAN, EvaluationInputError, ScoreTable, read_scores, write_scores
+from ml.processes import spread
 from ml.wav import write_wav
 
 
@@ -71,20 +70,17 @@ def score_clips(
     check_conditions(conditions)
     work = [(clip, condition, [seed, i]) for condition in conditions for i, clip in enumerate(clips)]
     rows, measured, failed = [], [], []
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("forkserver"), initializer=_load, initargs=(graph_path,)
-    ) as pool:
-        answers = pool.map(_score_one, work, chunksize=8)
-        for (clip, condition, _), answer in zip(
-            work,
-            tqdm(answers, total=len(work), unit="clip", desc=" ".join(conditions), disable=quiet, mininterval=2.0),
-            strict=True,
-        ):
-            if isinstance(answer, str):
-                failed.append(f"{clip.path} ({condition}): {answer}")
-            else:
-                rows.append((clip, condition, answer[0]))
-                measured.append(answer[1])
+    answers = spread(_score_one, work, jobs=jobs, initializer=_load, initargs=(graph_path,), chunksize=8)
+    for (clip, condition, _), answer in zip(
+        work,
+        tqdm(answers, total=len(work), unit="clip", desc=" ".join(conditions), disable=quiet, mininterval=2.0),
+        strict=True,
+    ):
+        if isinstance(answer, str):
+            failed.append(f"{clip.path} ({condition}): {answer}")
+        else:
+            rows.append((clip, condition, answer[0]))
+            measured.append(answer[1])
     if not rows:
         raise EvaluationInputError(f"none of {len(clips)} clips could be scored; the first said: {failed[:1]}")
     return Scored(_table(rows, [m.duration_s for m in measured]), tuple(measured), tuple(failed))

@@ -10,9 +10,7 @@ for detecting partially spoofed audio". What is spliced into what is planned in 
 import csv
 import io
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +26,7 @@ from ml.evaluation.metrics import equal_error_rate
 from ml.evaluation.scored_split import ScoringOptions, scoring_key
 from ml.evaluation.scores import EvaluationInputError
 from ml.evaluation.splices import SplicePlan, make_splice, plan_splices
+from ml.processes import spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +99,13 @@ def segment_figures(
 def _score(graph: Path, plans: Sequence[SplicePlan], options: ScoringOptions) -> tuple[list[Frame], list[str]]:
     """The frames of all that could be spliced, and a line for each other."""
     frames, failed = [], []
-    with ProcessPoolExecutor(
-        options.jobs, mp_context=get_context("forkserver"), initializer=_load, initargs=(graph,)
-    ) as pool:
-        answers = pool.map(_score_one, plans, chunksize=4)
-        bar = tqdm(answers, total=len(plans), unit="clip", desc="splices", disable=options.quiet, mininterval=2.0)
-        for plan, answer in zip(plans, bar, strict=True):
-            if isinstance(answer, str):
-                failed.append(f"{plan.human.path} (spliced): {answer}")
-            else:
-                frames += answer
+    answers = spread(_score_one, plans, jobs=options.jobs, initializer=_load, initargs=(graph,), chunksize=4)
+    bar = tqdm(answers, total=len(plans), unit="clip", desc="splices", disable=options.quiet, mininterval=2.0)
+    for plan, answer in zip(plans, bar, strict=True):
+        if isinstance(answer, str):
+            failed.append(f"{plan.human.path} (spliced): {answer}")
+        else:
+            frames += answer
     return frames, failed
 
 

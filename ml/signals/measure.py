@@ -6,9 +6,7 @@ rows[0].values["pitch_sd_semitones"]
 
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -22,6 +20,7 @@ from earwitness.scorer import Scorer, load_scorer
 from earwitness.signals.usual import bandwidth_class
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples
 from ml.datasets.manifest import Clip, Label
+from ml.processes import spread
 from ml.wav import to_pcm16
 
 TELEPHONE_RATE_HZ = 8_000
@@ -50,11 +49,8 @@ def measure(
     work = [(clip, False) for clip in clips]
     if telephone_every:
         work += [(clip, True) for clip in clips[::telephone_every]]
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("forkserver"), initializer=_load, initargs=(graph_path,)
-    ) as pool:
-        answers = pool.map(_measure_one, work, chunksize=8)
-        return [row for row in tqdm(answers, total=len(work), unit="clip", disable=quiet, mininterval=2.0) if row]
+    answers = spread(_measure_one, work, jobs=jobs, initializer=_load, initargs=(graph_path,), chunksize=8)
+    return [row for row in tqdm(answers, total=len(work), unit="clip", disable=quiet, mininterval=2.0) if row]
 
 
 _loaded: list[Scorer] = []
