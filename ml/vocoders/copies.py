@@ -11,9 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from ml.augment.spectrum import TINY_RMS, fit_length, match_rms, rms
 from ml.augment.stft import analyse, synthesise
 from ml.config import Experiment
 from ml.datasets.manifest import Label
+from ml.processes import spread
 from ml.training.store import WaveformStore
 from ml.vocoders.networks import Vocoder, build
 from ml.vocoders.published import fetch, load_generator
@@ -83,21 +82,14 @@ class Copies:
             folder.mkdir(parents=True, exist_ok=True)
             renderer = _Renderer(tuple(vocoders), store, seed, published_share)
             starts = range(0, len(store.clips), PART_CLIPS)
-            with ProcessPoolExecutor(
-                os.cpu_count(), mp_context=get_context("spawn"), initializer=_start, initargs=(renderer,)
-            ) as pool:
-                parts = {
-                    path: [path.with_suffix(f".{start}.part") for start in starts] for path in missing.values()
-                }
-                rendered = [
-                    pool.submit(_render, part, layer, start)
-                    for layer, path in missing.items()
-                    for start, part in zip(starts, parts[path], strict=True)
-                ]
-                for one in rendered:
-                    one.result()
-            for path, pieces in parts.items():
-                _join(pieces, path)
+            work = [
+                (path.with_suffix(f".{start}.part"), layer, start)
+                for layer, path in missing.items()
+                for start in starts
+            ]
+            parts = list(spread(_render, work, jobs=os.cpu_count() or 1, initializer=_start, initargs=(renderer,)))
+            for number, path in enumerate(missing.values()):
+                _join(parts[number * len(starts) : (number + 1) * len(starts)], path)
         return Copies(offsets, tuple(np.memmap(path, dtype=np.int16, mode="r") for path in paths))
 
 
@@ -181,16 +173,18 @@ def _start(renderer: _Renderer) -> None:
     _renderer = renderer
 
 
-def _render(part: Path, layer: int, start: int) -> None:
-    """The copies of one layer of PART_CLIPS clips, in `part`."""
+def _render(task: tuple[Path, int, int]) -> Path:
+    """The copies of one layer of PART_CLIPS clips, in the file that is named; unless it is there."""
+    part, layer, start = task
     if part.exists():
-        return
+        return part
     partial = part.with_suffix(f".{os.getpid()}")
     with partial.open("wb") as file:
         for index, clip in enumerate(_renderer.store.clips[start : start + PART_CLIPS], start):
             if clip.label == Label.BONAFIDE:
                 file.write(to_pcm16(_renderer.copy(layer, index)).tobytes())
     partial.replace(part)
+    return part
 
 
 def _join(parts: Sequence[Path], path: Path) -> None:
