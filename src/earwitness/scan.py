@@ -137,9 +137,9 @@ class _Crew:
             self._replace()
         elif self._alone:
             self._alone -= 1
-        if not self._alone:
-            for other in self._waiting:
-                other.future = other.future or self._schedule(other.path)
+            if not self._alone:
+                for other in self._waiting:
+                    other.future = other.future or self._schedule(other.path)
         if failure is not None:
             return ScoreRow(task.path, error=_described(failure, self._options))
         assert task.future is not None

@@ -29,7 +29,7 @@ from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, Work
 from earwitness.pools import STOPPING_S, TAKEN_WITHIN_S, PoolBrokenError, TaskOutlivedError, awaited, dispose
 
 T = TypeVar("T")
-LOADING_LIMIT_S = 120.0  # a large model on a slow, busy disk
+LOADING_LIMIT_S = TAKEN_WITHIN_S  # what the pool waits for a new worker
 ATTEMPTS = 2
 """A task whose pool broke was not the one that broke it, or had not begun: it is done once more."""
 PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worker starts in milliseconds
