@@ -10,6 +10,8 @@ from datetime import timedelta
 
 import structlog
 
+from app.threads import wait_for_end
+
 log = structlog.get_logger(__name__)
 
 
@@ -30,7 +32,7 @@ class Periodic:
     def close(self) -> None:
         """Waits for the deed that is under way."""
         self._stopped.set()
-        self._thread.join()
+        wait_for_end(self._thread)
 
     def _work(self) -> None:
         while True:

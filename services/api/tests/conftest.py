@@ -31,6 +31,7 @@ from typing import Any
 import httpx2 as httpx
 import psycopg
 import pytest
+import structlog
 from fastapi.testclient import TestClient
 
 from app.analysis.models import AnalysisRecord, MediaType, Status
@@ -62,6 +63,19 @@ def no_settings_of_the_developer() -> Iterator[None]:
         for name in [name for name in os.environ if name.upper().startswith("EARWITNESS_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logs_without_locals() -> None:
+    """structlog's default prints every local variable of a traceback, for which a service stands still for seconds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,7 @@ def test_a_database_that_goes_away_is_503_and_its_return_is_noticed(
     client = make_client(database_url=url)
     analysis_id = upload(client)
     with psycopg.connect(postgres_uri, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")  # who reconnects would forbid the new name
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         admin.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
         for answer in (
@@ -81,5 +82,6 @@ def test_a_database_that_goes_away_is_503_and_its_return_is_noticed(
             assert answer.headers["Retry-After"] and name not in answer.text
         assert client.get("/ready").json()["checks"]["database"] != "ok"
         admin.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert client.get("/v1/analysis").json()["total"] == 1
     assert client.post(f"/v1/analysis/{analysis_id}/run").json()["status"] == "DONE"

@@ -1,5 +1,6 @@
 """Beyond one machine: runs through a queue in PostgreSQL, each recorded once, whatever becomes of the workers."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from app.errors import QueueFullError
 from app.identity.user import Role, User
 from app.jobs import repository as jobs
 from app.jobs.queue import PostgresQueue
-from app.jobs.worker import JobWorker, WorkerOptions
+from app.jobs.worker import JobWorker, WorkerOptions, repeat
 from app.metrics import Metrics
 from app.runs import service as runs
 from app.runs.queue import Claim, LocalQueue, Priority
@@ -51,6 +52,8 @@ OPTIONS = WorkerOptions(
     lost_after=timedelta(seconds=1),
     grace=timedelta(seconds=1),
 )
+
+PATIENCE_S = 30.0
 
 MakeClient = Callable[..., TestClient]
 Upload = Callable[..., str]
@@ -301,3 +304,41 @@ def test_the_worker_command_says_what_it_needs(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert f"\nearwitness: {complaint}" in f"\n{done.stderr}"
+
+
+def test_a_cancellation_that_is_lost_does_not_make_what_is_repeated_go_on_for_ever() -> None:
+    """Nobody would take runs any more: that is how a worker stood still after its database had been away."""
+
+    async def scene() -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ended = asyncio.Event()
+
+        async def deed() -> None:
+            await asyncio.wait_for(answer, timeout=PATIENCE_S)
+
+        task = asyncio.create_task(repeat(deed, timedelta(milliseconds=1), ended))
+        await asyncio.sleep(0)
+        answer.set_result(None)  # and in the same turn of the loop:
+        ended.set()
+        task.cancel()
+        _, pending = await asyncio.wait([task], timeout=PATIENCE_S)
+        assert not pending
+
+    asyncio.run(scene())
+
+
+def test_what_is_repeated_is_done_again_until_it_is_to_end() -> None:
+    async def scene() -> int:
+        times = 0
+        ended = asyncio.Event()
+
+        async def deed() -> None:
+            nonlocal times
+            times += 1
+            if times == 3:
+                ended.set()
+
+        await asyncio.wait_for(repeat(deed, timedelta(milliseconds=1), ended), PATIENCE_S)
+        return times
+
+    assert asyncio.run(scene()) == 3

@@ -86,12 +86,13 @@ def test_logs_are_one_json_object_a_line_with_the_request_id(
     make_client: Callable[..., TestClient], capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = logging.getLogger().handlers[:], logging.getLogger().level
+    structlog_before = structlog.get_config()
     logs.configure("INFO")
     try:
         client = make_client()
         client.get("/health?secret=1", headers={"X-Request-ID": "find-me"})
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**structlog_before)
         logging.getLogger().handlers[:], level = before
         logging.getLogger().setLevel(level)
     lines: list[dict[str, Any]] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]

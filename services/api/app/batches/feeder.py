@@ -43,6 +43,7 @@ from app.runs import service as runs
 from app.runs.models import RunOutcome
 from app.runs.queue import Priority
 from app.state import ServiceState
+from app.threads import wait_for_end
 from earwitness.errors import EarwitnessError
 from earwitness.path_set import PathSet
 
@@ -87,7 +88,7 @@ class BatchFeeder:
         self._stopped.set()
         self._wanted.set()
         if self._thread is not None:
-            self._thread.join()
+            wait_for_end(self._thread)
 
     def _work(self) -> None:
         while not self._stopped.is_set():

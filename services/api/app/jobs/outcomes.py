@@ -20,6 +20,7 @@ from app.analysis.models import AnalysisRecord
 from app.database import DATABASE_AWAY, Database
 from app.errors import ShuttingDownError
 from app.jobs import repository
+from app.threads import wait_for_end
 
 POLL_S = 0.5  # the longest that an outcome stays unnoticed; one look-up by primary key, only while somebody waits
 RECONNECT_S = 1.0
@@ -51,7 +52,7 @@ class Outcomes:
     def close(self) -> None:
         """Whoever still waits is told that this process stops; the runs go on elsewhere."""
         self._closing.set()
-        self._thread.join()
+        wait_for_end(self._thread)
         with self._lock:
             left = [future for futures in self._waited_for.values() for future in futures]
             self._waited_for.clear()

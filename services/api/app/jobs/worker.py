@@ -15,7 +15,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +34,7 @@ from app.jobs import repository
 from app.jobs.entry import QUEUE, TASK, enter
 from app.jobs.rescue import rescue
 from app.runs.queue import Claim
+from app.threads import wait_for_end
 
 FETCH_POLL_S = 2.0  # a new job is notified; one that waited for its lock, or for its time, is found by this
 RESTART_PAUSE_S = 1.0
@@ -56,6 +57,18 @@ class WorkerOptions:
     lost_after: timedelta
     """How long a worker may be silent before its runs are given to others."""
     grace: timedelta
+
+
+async def repeat(deed: Callable[[], Awaitable[None]], every: timedelta, ended: asyncio.Event) -> None:
+    """Do `deed` now and then `every` so often, until `ended` is set.
+
+    To be cancelled alone would not do: in Python before 3.12 a cancellation is lost where `asyncio.wait_for` takes it
+    just as what it waits for is done (the pool of connections waits so), and who then waits for this waits for ever.
+    """
+    while not ended.is_set():
+        await deed()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), every.total_seconds())
 
 
 class JobWorker:
@@ -104,7 +117,7 @@ class JobWorker:
         assert self._grace_end_s is not None
         self._ended.wait(max(0.0, self._grace_end_s - time.monotonic()))
         self._interrupt()
-        self._thread.join()
+        wait_for_end(self._thread)
 
     def _work(self) -> None:
         try:
@@ -142,13 +155,17 @@ class JobWorker:
                 stalled_worker_timeout=self._options.lost_after.total_seconds(),
             )
             self._worker = worker
-            beside = asyncio.create_task(self._beside(app, connector, worker))
+            ended = asyncio.Event()
+            beside = asyncio.create_task(
+                repeat(partial(self._beside, app, connector, worker), self._options.heartbeat, ended)
+            )
             try:
                 if self._stopping.is_set():  # set before the worker could be told
                     return
                 await worker.run()  # type: ignore[no-untyped-call]
             finally:
                 self._worker = None
+                ended.set()
                 beside.cancel()
                 with contextlib.suppress(asyncio.CancelledError, *LOST):
                     await beside
@@ -157,18 +174,14 @@ class JobWorker:
         self, app: procrastinate.App, connector: procrastinate.PsycopgConnector, worker: Worker
     ) -> None:
         """Enter again what others died at; and give signs of life also while the worker waits for its last runs."""
-        while True:
-            try:
-                if worker.worker_id is not None:
-                    await app.job_manager.update_heartbeat(worker.worker_id)
-                    self._sign_of_life_s = time.monotonic()
-                if not self._stopping.is_set():
-                    await rescue(
-                        self._database, connector, app.job_manager, self._options.lost_after.total_seconds()
-                    )
-            except LOST as error:
-                log.warning("queue_away", error=str(error))
-            await asyncio.sleep(self._options.heartbeat.total_seconds())
+        try:
+            if worker.worker_id is not None:
+                await app.job_manager.update_heartbeat(worker.worker_id)
+                self._sign_of_life_s = time.monotonic()
+            if not self._stopping.is_set():
+                await rescue(self._database, connector, app.job_manager, self._options.lost_after.total_seconds())
+        except LOST as error:
+            log.warning("queue_away", error=str(error))
 
     def _run(self, context: JobContext, analysis_id: str, run_id: str) -> None:
         job = context.job
