@@ -5,12 +5,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from earwitness.detector import DetectorInput, DetectorOutput, Progress
 from earwitness.dummy import MARKER, DummyDetector
 from earwitness.finding import Abstention
 from earwitness.scan import LOOK_AHEAD_PER_JOB, ScanOptions, ScanSummary, _Crew, scan
@@ -96,6 +99,32 @@ def test_a_recording_that_takes_all_memory_costs_its_own_row_only(tmp_path: Path
     assert second["error"] == ""
 
 
+@dataclass(frozen=True, slots=True)
+class DyingOnce(DummyDetector):
+    """Ends its worker at the first recording that any of its kind is shown, and leaves `met` behind."""
+
+    met: Path = Path()
+
+    def analyze(self, evidence: DetectorInput, progress: Progress | None = None) -> DetectorOutput:
+        with suppress(FileExistsError):
+            self.met.touch(exist_ok=False)
+            os._exit(1)
+        return DummyDetector.analyze(self, evidence, progress)
+
+
+def test_a_recording_charged_with_the_death_of_a_worker_is_judged_once_more(tmp_path: Path) -> None:
+    paths = make_files(tmp_path, 5)
+    scan(
+        paths,
+        tmp_path / "s.csv",
+        partial(DyingOnce, met=tmp_path / "met"),
+        identity=MODEL,
+        options=ScanOptions(jobs=2),
+    )
+    assert [row["error"] for row in rows(tmp_path / "s.csv")] == [""] * 5
+    assert (tmp_path / "met").exists()
+
+
 class TakenToDeath(str):
     """A path at which `deaths` workers die in the instant of taking it, with the lock of their pool in hand."""
 
@@ -116,17 +145,15 @@ def test_a_pool_that_broke_is_replaced_and_what_it_was_at_is_done(tmp_path: Path
     paths = [TakenToDeath(path) for path in make_files(tmp_path, 5)]
     for path in paths:
         path.deaths = 0
-    # The first: pebble may charge what the dead worker did just before with its death. With 2 it breaks the pool again
-    # when it is judged alone.
-    paths[0].deaths = deaths
+    paths[2].deaths = deaths  # with 2 it breaks the pool again when it is judged alone
     crew = _Crew(DummyDetector, ScanOptions(jobs=2), taken_within_s=2.0)
     for path in paths:
         crew.take(path)
     found = [crew.oldest() for _ in paths]
     crew.close()
     assert [row.path for row in found] == paths
-    assert all((row.error or "").startswith(error if row.path == paths[0] else "") for row in found)
-    assert [bool(row.error) for row in found] == [bool(error) and path == paths[0] for path in paths]
+    assert all((row.error or "").startswith(error if row.path == paths[2] else "") for row in found)
+    assert [bool(row.error) for row in found] == [bool(error) and path == paths[2] for path in paths]
 
 
 def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:

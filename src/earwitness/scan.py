@@ -129,6 +129,9 @@ class _Crew:
         task = self._waiting[0]
         was_alone = self._alone > 0
         failure = self._awaited(task)
+        if isinstance(failure, ProcessExpired):  # it may be charged with what its worker died of at the next one
+            task.future = None
+            failure = self._awaited(task)
         if isinstance(failure, PoolBrokenError) and not isinstance(failure, TaskOutlivedError) and not was_alone:
             self._replace()
             failure = self._awaited(task)

@@ -49,6 +49,26 @@ def test_a_task_whose_worker_died_in_taking_it_is_done_by_another(pool: WorkerPo
     assert pool.call(str, TakenToDeath(1, status), timeout_s=PATIENCE_S) == "survived"
 
 
+class Deadly:
+    """Something to `eval`, at which the first `times` workers die after they have taken it."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        self.left -= 1
+        return str, ("__import__('os')._exit(1)" if self.left >= 0 else "'survived'",)
+
+
+def test_a_task_charged_with_the_death_of_its_worker_is_done_once_more(pool: WorkerPool) -> None:
+    """What a worker had just done is charged with what it dies of next, where its result is not read yet."""
+    assert pool.call(eval, Deadly(1), timeout_s=PATIENCE_S) == "survived"
+    twice = Deadly(2)
+    with pytest.raises(WorkerCrashError, match="died"):
+        pool.call(eval, twice, timeout_s=PATIENCE_S)
+    assert twice.left == 0
+
+
 def test_what_the_others_were_at_is_begun_again(pool: WorkerPool) -> None:
     """The dead one holds the lock by which results are sent and tasks are taken."""
     with ThreadPoolExecutor(1) as threads:

@@ -31,7 +31,8 @@ from earwitness.pools import STOPPING_S, TAKEN_WITHIN_S, PoolBrokenError, TaskOu
 T = TypeVar("T")
 LOADING_LIMIT_S = TAKEN_WITHIN_S  # what the pool waits for a new worker
 ATTEMPTS = 2
-"""A task whose pool broke was not the one that broke it, or had not begun: it is done once more."""
+"""A task whose pool broke was not the one that broke it, or had not begun: it is done once more. So is one at which its
+worker died: pebble charges with a worker's death also what that worker had just done, before its result was read."""
 PRELOADED = ["app.runs.worker"]  # imported once by the fork server: a new worker starts in milliseconds
 
 INTERRUPTED = "the service stopped before this run ended: run it again"
@@ -83,6 +84,9 @@ class WorkerPool:
                 return self._call(task, args, timeout_s, meanwhile)
             except PoolBrokenError as error:
                 log.warning("worker_pool_broken", attempt=attempt, error=str(error))
+            except WorkerCrashError:
+                if attempt == ATTEMPTS:
+                    raise
         raise WorkerCrashError("the worker processes died around this task; the service goes on")
 
     def close(self) -> None:
