@@ -1,4 +1,4 @@
-"""The watch of the root's conftest.py: a test that can't even be ended by its time limit ends the run, and says where."""
+"""The watch of the root's conftest.py: a test that even its time limit can't end ends the run, and says where."""
 
 import subprocess
 import sys
