@@ -5,8 +5,8 @@ import sys
 
 import structlog
 
-TALKATIVE = ("procrastinate", "psycopg.pool")
-"""They tell of every job several times; our own events tell of every run once."""
+TALKATIVE = ("procrastinate", "psycopg.pool", "alembic.runtime.plugins")
+"""They tell of every job several times, or of what they are made of; our own events tell of every run once."""
 
 
 def configure(level: str) -> None:

@@ -121,3 +121,25 @@ def test_an_older_kernel_is_told_of_and_gives_what_it_has() -> None:
     told, read, network = done.stdout.splitlines()
     assert told.startswith("Landlock (Linux 5.13") and told.endswith("workers can read every file")
     assert (read, network) == ("1", "no socket")
+
+
+UNREACHABLE = """
+import os
+import sys
+from pathlib import Path
+from app.runs import confinement
+if os.getuid() == 0:
+    os.setuid(65_534)  # root could reach it
+confinement._shut_files([Path(sys.argv[1]) / "inside"])
+print("shut in")
+"""
+
+
+def test_a_folder_that_the_user_of_the_service_can_not_reach_is_no_error(tmp_path: Path) -> None:
+    """Python may name one: a prefix under the home of who built it, for one."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    command = [sys.executable, "-c", UNREACHABLE, str(closed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "shut in\n", done.stderr
