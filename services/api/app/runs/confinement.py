@@ -10,7 +10,6 @@ An older kernel offers less. `missing` says what; the service logs it once and g
 """
 
 import errno
-import os
 import resource
 import site
 import sys
@@ -84,12 +83,12 @@ def missing() -> list[str]:
 
 def _shut_files(readable: Iterable[Path]) -> None:
     with Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as rules:
-        for path in readable:  # of os.path: what this user can't reach is for it as if it were not there
-            if os.path.isdir(path):
+        for path in filter(_is_within_reach, readable):
+            if path.is_dir():
                 rules.allow_path(path, READ)
                 for target in _linked_from(path):
                     rules.allow_path(target, AccessFS.READ_FILE)
-            elif os.path.exists(path):
+            else:
                 rules.allow_path(path, AccessFS.READ_FILE)
         rules.restrict()  # with no_new_privs
 
@@ -109,9 +108,19 @@ def _shut_calls(seccomp: ModuleType) -> None:
     rules.load()
 
 
+def _is_within_reach(path: Path) -> bool:
+    """Whether it is there for this user: what lies in a folder that it can't enter is not."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
 def _linked_from(folder: Path) -> Iterable[Path]:
     """Files elsewhere to which links directly in `folder` lead: models are often put in place so."""
-    return [path.resolve() for path in folder.iterdir() if path.is_symlink() and os.path.isfile(path)]
+    links = [path for path in folder.iterdir() if path.is_symlink() and _is_within_reach(path)]
+    return [path.resolve() for path in links if path.is_file()]
 
 
 def _needed_by_python() -> Iterable[Path]:
