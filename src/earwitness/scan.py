@@ -131,6 +131,8 @@ class _Crew:
         failure = self._awaited(task)
         if isinstance(failure, ProcessExpired):  # it may be charged with what its worker died of at the next one
             task.future = None
+            if not self._pool.active:
+                self._replace()
             failure = self._awaited(task)
         if isinstance(failure, PoolBrokenError) and not isinstance(failure, TaskOutlivedError) and not was_alone:
             self._replace()
