@@ -2,8 +2,8 @@
 
     python -m ml.training.borrowed --config ml/experiments/twin.toml --manifest runs/manifests/earcorpus.csv
 
-A few hours of speech teach a small network only so much. The encoder of a speech recogniser heard some hundred
-thousand hours; its weights come with a package of Python's index (BORROWED), and nothing of that package's code is run.
+A few hours of speech teach a small network only so much. The encoder of a speech recogniser heard 680,000
+hours; its weights come with a package of Python's index (BORROWED), and nothing of that package's code is run.
 They are left as they are: of each of its layers the mean, the spread and the mean step from frame to frame over a clip
 go into a small head (`Head`), trained on the training part, as it lies and through the experiment's augmentation.
 
