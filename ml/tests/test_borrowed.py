@@ -110,7 +110,7 @@ def test_the_command_prints_the_shipped_detector_the_head_and_both(
     rows = [line.split(" | ") for line in told.splitlines()]
     assert rows[0][:4] == ["| condition", "logit", "AUC", "EER, %"]
     assert [row[0].removeprefix("| ") for row in rows[2:]] == ["clean"] * 3 + ["short_1.5s"] * 3
-    assert rows[3][1] == "borrowed, mean of 3 seeds" and rows[4][1] == "both"
+    assert rows[3][1] == "borrowed, 3 heads" and rows[4][1] == "both"
     assert all(0.0 <= float(row[2]) <= 1.0 for row in rows[2:])
     assert len(list(cache.glob("borrowed-*.npy"))) == 4
     assert main([*call, "--jobs", "1"]) == 0
