@@ -89,6 +89,23 @@ def row(voice: Voice, outputs: Sequence[tuple[str, float | None]]) -> str:
     return f"| {voice.program} | {voice.name} | {voice.method} | {len(outputs)} | {span} | {counts} |"
 
 
+def judged(detector: OnnxAudioDetector, voice: Voice) -> list[tuple[str, float | None]]:
+    """Verdict and probability of each sentence that the voice says."""
+    outputs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, text in enumerate(SENTENCES):
+            out = Path(folder, f"{number}.wav")
+            if not speak(voice, text, out):
+                continue
+            try:
+                found = detector.analyze(DetectorInput(out))
+            except EarwitnessError as error:  # an empty sound of a voice that is not installed
+                print(f"{voice.program} {voice.name}: {error}", file=sys.stderr)
+                continue
+            outputs.append((found.verdict.value, found.p_fake))
+    return outputs
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ml.evaluation.classical", description=__doc__)
     parser.add_argument("--model", type=Path, default=default_model_path(), help="the .onnx file")
@@ -98,22 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for voice in VOICES:
-            outputs = []
-            for number, text in enumerate(SENTENCES):
-                out = Path(folder, f"{voice.program}-{voice.name}-{number}.wav")
-                if not speak(voice, text, out):
-                    continue
-                try:
-                    found = detector.analyze(DetectorInput(out))
-                except EarwitnessError as error:  # an empty sound of a voice that is not installed
-                    print(f"{voice.program} {voice.name}: {error}", file=sys.stderr)
-                    continue
-                outputs.append((found.verdict.value, found.p_fake))
-            if outputs:
-                rows.append(row(voice, outputs))
+    rows = [row(voice, outputs) for voice in VOICES if (outputs := judged(detector, voice))]
     if not rows:
         programs = ", ".join(sorted({voice.program for voice in VOICES}))
         print(

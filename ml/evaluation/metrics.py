@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray
+from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray, TextArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,15 @@ def equal_error_rate(score: FloatArray, is_spoof: BoolArray) -> tuple[float, flo
     nearest = int(np.argmin(gap))
     rate = (curve.bonafide_rejected[nearest] + curve.spoof_accepted[nearest]) / 2
     return float(rate), float(curve.threshold[nearest])
+
+
+def eer_by_kind(score: FloatArray, is_spoof: BoolArray, kinds: TextArray) -> dict[str, float]:
+    """The equal error rate of each kind of spoof against all bona fide, by the kind's name in order."""
+    rates = {}
+    for kind in sorted(set(kinds[is_spoof])):
+        part = ~is_spoof | (kinds == kind)
+        rates[str(kind)] = equal_error_rate(score[part], is_spoof[part])[0]
+    return rates
 
 
 def roc_auc(score: FloatArray, is_spoof: BoolArray) -> float:

@@ -13,6 +13,7 @@ from ml.evaluation.metrics import (
     DetectionCost,
     actual_dcf,
     confusion_at,
+    eer_by_kind,
     equal_error_rate,
     error_curve,
     min_dcf,
@@ -214,6 +215,12 @@ def test_unusable_columns_are_clear_errors(score: FloatArray, is_spoof: BoolArra
 def test_senseless_costs_are_refused(wrong: tuple[float, float, float]) -> None:
     with pytest.raises(EvaluationInputError):
         DetectionCost(*wrong)
+
+
+def test_each_kind_of_spoof_is_set_against_all_bona_fide() -> None:
+    score, is_spoof = columns([1, 2], [3, 4, 0, 0])
+    kinds = np.array(["human", "human", "vc", "vc", "tts", "tts"])
+    assert eer_by_kind(score, is_spoof, kinds) == {"tts": 1.0, "vc": 0.0}
 
 
 def columns(bonafide: list[int], spoof: list[int]) -> tuple[FloatArray, BoolArray]:

@@ -30,12 +30,13 @@ from earwitness.canonical import canonicalise
 from earwitness.errors import ModelError
 from earwitness.model_spec import default_model_path
 from earwitness.scorer import Scorer, load_scorer
-from earwitness.waveform import Samples, sample_count
+from earwitness.waveform import SAMPLE_RATE_HZ, Samples, sample_count
+from earwitness.windows import iter_windows
 from ml.augment import NoiseBank, augment
 from ml.config import ConfigError, Experiment, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.evaluation.conditions import CONDITIONS
-from ml.evaluation.metrics import equal_error_rate, roc_auc
+from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.evaluation.scores import CLEAN
 from ml.processes import spread
 from ml.training.batches import load_bank
@@ -53,19 +54,18 @@ BORROWED = PublishedWeights(
     licence="BSD-2-Clause",
 )
 """The encoder of Whisper tiny (Radford et al., 2023, ICML; MIT), tuned to hear where a speaker ends."""
-LAYERS = (
-    "add_20",
-    "add_146",
-    "add_268",
-    "add_390",
-    "add_512",
-)  # of that very graph: what enters, and after each block
+# Of that very graph: what enters its blocks, and what leaves each of the four.
+LAYERS = ("add_20", "add_146", "add_268", "add_390", "add_512")
 INPUT = "input_features"
 HEARD_S = 8.0  # what the graph takes; a shorter clip stands at its end, behind silence
 FFT, HOP, MELS, TOP_HZ = 400, 160, 80, 8_000.0  # the recogniser's own spectrogram
 STEP_SAMPLES = 2 * HOP  # of a frame of its layers
 RANGE = 8.0  # powers of ten below the loudest, where its spectrogram ends
-SPREAD_FLOOR = 1e-6
+VARIANCE_FLOOR, POWER_FLOOR, SPREAD_FLOOR = (
+    1e-7,
+    1e-10,
+    1e-6,
+)  # silence and a feature that never changes stay finite
 LONGEST_Z = 5.0  # a feature further out says nothing more
 HIDDEN, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 128, 0.5, 1e-3, 0.3, 1_500, 256
 SEEDS = (1, 2, 3)
@@ -88,7 +88,7 @@ class Ears:
         self._session = onnxruntime.InferenceSession(
             graph.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
         )
-        self._filters = slaney_filters(MELS, FFT, 16_000, TOP_HZ)
+        self._filters = slaney_filters(MELS, FFT, SAMPLE_RATE_HZ, TOP_HZ)
         self._window = torch.hann_window(FFT)
 
     def features(self, samples: Samples) -> NDArray[np.float32]:
@@ -107,9 +107,9 @@ class Ears:
         """Shape (MELS, HEARD_S / 10 ms), logarithmic: the loudest and RANGE powers of ten below it are 2 apart."""
         length = sample_count(HEARD_S)
         padded = np.pad(samples, (length - samples.size, 0)).astype(np.float32)
-        sound = torch.from_numpy((padded - padded.mean()) / np.sqrt(padded.var() + 1e-7))
+        sound = torch.from_numpy((padded - padded.mean()) / np.sqrt(padded.var() + VARIANCE_FLOOR))
         spectrum = torch.stft(sound, FFT, HOP, window=self._window, return_complex=True)[:, :-1].abs().square()
-        logarithm = torch.log10((self._filters @ spectrum).clamp(min=1e-10))
+        logarithm = torch.log10((self._filters @ spectrum).clamp(min=POWER_FLOOR))
         return (torch.maximum(logarithm, logarithm.max() - RANGE) + 4.0) / 4.0
 
 
@@ -204,13 +204,12 @@ def features_of(work: _Work, weights: Path, cache: Path, jobs: int) -> NDArray[n
 
 
 def shipped_logits(scorer: Scorer, work: _Work) -> FloatArray:
-    """Of all clips, each as one window of the detector's length; a shorter clip is repeated."""
-    length = sample_count(scorer.spec.window.window_s)
+    """Of all clips, each the mean over its windows, as the library cuts them."""
     logits = []
     for index in range(len(work.store.clips)):
-        samples = canonicalise(work.waveform(index)).samples
-        window = np.resize(samples, length).astype(np.float32)
-        logits.append(float(scorer.score(window[None]).score[0]))
+        windows = iter_windows([work.waveform(index)], scorer.spec.window)
+        scores = [scorer.score(canonicalise(window.samples).samples[None]).score[0] for window in windows]
+        logits.append(float(np.mean(scores)))
     return np.array(logits)
 
 
@@ -218,9 +217,7 @@ def row(name: str, condition: str, logits: FloatArray, store: WaveformStore) -> 
     """A line of the table: AUC and EERs in %."""
     is_spoof = np.array([clip.is_spoof for clip in store.clips])
     kinds = np.array([clip.kind for clip in store.clips])
-    parts = [np.ones(is_spoof.size, dtype=np.bool_)]
-    parts += [~is_spoof | (kinds == kind) for kind in sorted(set(kinds[is_spoof]))]
-    eers = [equal_error_rate(logits[part], is_spoof[part])[0] for part in parts]
+    eers = [equal_error_rate(logits, is_spoof)[0], *eer_by_kind(logits, is_spoof, kinds).values()]
     told = " | ".join(f"{100 * eer:.1f}" for eer in eers)
     return f"| {condition} | {name} | {roc_auc(logits, is_spoof):.3f} | {told} |"
 

@@ -25,7 +25,7 @@ import numpy as np
 from ml.config import ConfigError, Experiment, load_experiment, parse
 from ml.datasets.errors import DatasetError
 from ml.evaluation.conditions import CONDITIONS
-from ml.evaluation.metrics import equal_error_rate, roc_auc
+from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.evaluation.scores import CLEAN
 from ml.training.checkpoint import load, load_network
 from ml.training.inference import judge_waveforms
@@ -81,9 +81,7 @@ def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, qui
         figures[f"auc {name}"] = roc_auc(score, is_spoof)
         figures[f"eer {name}"] = equal_error_rate(score, is_spoof)[0]
         if name == CLEAN:
-            for kind in sorted(set(kinds[is_spoof])):
-                part = ~is_spoof | (kinds == kind)
-                figures[f"eer {kind}"] = equal_error_rate(score[part], is_spoof[part])[0]
+            figures |= {f"eer {kind}": rate for kind, rate in eer_by_kind(score, is_spoof, kinds).items()}
     result.write_text(json.dumps(figures, indent=1) + "\n")
     return figures
 

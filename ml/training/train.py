@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from ml.config import ConfigError, Experiment, TrainConfig
 from ml.datasets.manifest import Clip, manifest_sha256, read_manifest
-from ml.evaluation.metrics import equal_error_rate, roc_auc
+from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.models import Scores, SpoofNetwork, build_network
 from ml.provenance import git_revision, library_versions, machine, seed_everything
 from ml.training.average import WeightAverage
@@ -290,10 +290,9 @@ class _State:
         if by_member.shape[1] > 1:
             for number, own in enumerate(by_member.T):
                 figures[f"heldout_auc_member{number}"] = roc_auc(own.astype(np.float64), is_spoof)
-        kind = np.array([clip.kind for clip in heldout.clips])
-        for name in sorted(set(kind[is_spoof])):
-            part = ~is_spoof | (kind == name)
-            figures[f"heldout_eer_{name}"] = equal_error_rate(scores[part].astype(np.float64), is_spoof[part])[0]
+        kinds = np.array([clip.kind for clip in heldout.clips])
+        by_kind = eer_by_kind(scores.astype(np.float64), is_spoof, kinds)
+        figures |= {f"heldout_eer_{kind}": rate for kind, rate in by_kind.items()}
         watched = eer
         if self.settings.only_frames:
             if self.splices is None:
