@@ -57,6 +57,9 @@ class DataConfig:
     """Of the clips, how many have a copy by a published vocoder, where the experiment has any."""
     splice_share: float = 0.08
     """Share of the spoof half of a batch that is bona fide speech with synthetic stretches."""
+    renderings: int = 0
+    """Clips by free synthesisers from before neural networks, rendered here and trained on beside the corpus's; needs
+    espeak-ng and flite (`ml.training.renderings`)."""
     companion_share: float = 0.0
     """Share of the spoof half of a batch that comes from the same place as the bona fide clip beside it (by the same
     speaker where there is one), through the same channel: what the two have in common can't tell them apart."""
@@ -74,6 +77,8 @@ class TrainConfig:
     max_steps: int = 4000
     batch_size: int = 32
     learning_rate: float = 1.5e-3
+    borrowed_rate: float = 0.1
+    """Learning rate of weights that others trained (`ml.models.recogniser`), as a share of that of the rest."""
     weight_decay: float = 0.02
     warmup_steps: int = 100
     label_smoothing: float = 0.02

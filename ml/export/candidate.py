@@ -30,7 +30,7 @@ from ml.models import SpoofNetwork
 from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import judge_waveforms
 from ml.training.store import WaveformStore
-from ml.training.train import BEST_NAME, split_clips
+from ml.training.train import BEST_NAME, split_clips, training_clips
 
 CANDIDATE = "candidate"
 MODEL_NAME = "model.onnx"
@@ -69,7 +69,7 @@ def make_candidate(run_dir: Path, checkpoint_name: str = BEST_NAME) -> Candidate
     experiment = checkpoint.experiment
     network, frame_hop = load_network(checkpoint)
     clips, split = split_clips(experiment)
-    store = WaveformStore.open_or_build([clips[i] for i in split.train], Path(experiment.data.cache_dir))
+    store = WaveformStore.open_or_build(training_clips(experiment, clips, split), Path(experiment.data.cache_dir))
     folder = run_dir / CANDIDATE
     save(checkpoint, folder / CHECKPOINT_NAME)
     building = folder / f"building.{os.getpid()}.onnx"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ml.config import ConfigError, parse
-from ml.models import conformer, ensemble, lcnn, raw, seresnet
+from ml.models import conformer, ensemble, lcnn, raw, recogniser, seresnet
 from ml.models.heads import Scores, SpoofNetwork
 
 __all__ = ["ARCHITECTURES", "Architecture", "Scores", "SpoofNetwork", "build_network"]
@@ -25,6 +25,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "lcnn": Architecture(lcnn.LcnnConfig, lcnn.build, lcnn.frame_hop_samples),
     "conformer": Architecture(conformer.ConformerConfig, conformer.build, conformer.frame_hop_samples),
     "raw": Architecture(raw.RawConfig, raw.build, raw.frame_hop_samples),
+    "recogniser": Architecture(recogniser.RecogniserConfig, recogniser.build, recogniser.frame_hop_samples),
 }
 
 

@@ -15,6 +15,10 @@ from torch.nn import functional as F
 
 from earwitness.waveform import SAMPLE_RATE_HZ
 
+SLANEY_LINEAR_HZ = 200.0 / 3.0  # a mel, below 1 kHz
+SLANEY_TURN_HZ = 1_000.0
+SLANEY_TURN_MEL = SLANEY_TURN_HZ / SLANEY_LINEAR_HZ
+SLANEY_LOG_STEP = math.log(6.4) / 27.0  # a mel, above
 SPREAD_FLOOR = 0.25
 """Added to the variance of the log power of a bin (speech has about 4 to 16) before a clip is divided by its root."""
 
@@ -76,8 +80,8 @@ class FrontendConfig:
         return math.ceil(low / spacing), math.floor(high / spacing) + 1
 
 
-class LogSpectrogram(nn.Module):
-    """(batch, samples) to (batch, 1, bins, frames), log power, normalised per bin by running statistics.
+class PowerSpectrum(nn.Module):
+    """The power of every bin of the band in every frame (`power`), before bands and logarithm; a full-scale sine has 1.
 
     frames = (samples - 2 * margin - window) // hop + 1; no padding at the edges.
     """
@@ -96,27 +100,12 @@ class LogSpectrogram(nn.Module):
         # Scaled so that a full-scale sine has power 1.
         taper = (hann * 2.0 / hann.sum()).astype(np.float32)
         self.register_buffer("taper", torch.from_numpy(taper), persistent=False)
-        if config.kind != "linear":
-            first, end = config.bin_range
-            make = mel_filters if config.kind == "mel" else constant_q_filters
-            filters = make(config.bins, config.fft, *config.band_hz)[:, first:end]
-            self.register_buffer("bands", torch.from_numpy(filters), persistent=False)
-        self.normalise = nn.BatchNorm1d(config.bins, affine=False)
 
-    def forward(self, waveforms: Tensor) -> Tensor:
+    def power(self, waveforms: Tensor) -> Tensor:
+        """(batch, samples) to (batch, bins, frames)"""
         if margin := self.config.margin:
             waveforms = waveforms[:, margin:-margin]
-        power = self._power_by_fft(waveforms) if self.training else self._power(waveforms)
-        if self.config.kind != "linear":
-            power = torch.matmul(self.get_buffer("bands"), power)
-        # log(power + floor), but with 1 added in the place of the floor: the exporter takes 1e-9 for 0 and drops it.
-        logarithm = torch.log(power / self.config.floor_power + 1.0) + math.log(self.config.floor_power)
-        normalised: Tensor = self.normalise(logarithm)
-        if share := self.config.instance_norm:
-            mean = logarithm.mean(-1, keepdim=True)
-            spread = (logarithm - mean).square().mean(-1, keepdim=True).add(SPREAD_FLOOR).sqrt()
-            normalised = (1 - share) * normalised + share * (logarithm - mean) / spread
-        return normalised.unsqueeze(1)
+        return self._power_by_fft(waveforms) if self.training else self._power(waveforms)
 
     def _power(self, waveforms: Tensor) -> Tensor:
         """(batch, bins, frames)"""
@@ -136,6 +125,32 @@ class LogSpectrogram(nn.Module):
         angle = torch.outer(self.get_buffer("bin_numbers"), self.get_buffer("places")) % self.config.fft
         kernel = self.get_buffer("waves")[:, angle] * self.get_buffer("taper")
         return kernel.flatten(0, 1).unsqueeze(1)
+
+
+class LogSpectrogram(PowerSpectrum):
+    """(batch, samples) to (batch, 1, bins, frames), log power, normalised per bin by running statistics."""
+
+    def __init__(self, config: FrontendConfig) -> None:
+        super().__init__(config)
+        if config.kind != "linear":
+            first, end = config.bin_range
+            make = mel_filters if config.kind == "mel" else constant_q_filters
+            filters = make(config.bins, config.fft, *config.band_hz)[:, first:end]
+            self.register_buffer("bands", torch.from_numpy(filters), persistent=False)
+        self.normalise = nn.BatchNorm1d(config.bins, affine=False)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        power = self.power(waveforms)
+        if self.config.kind != "linear":
+            power = torch.matmul(self.get_buffer("bands"), power)
+        # log(power + floor), but with 1 added in the place of the floor: the exporter takes 1e-9 for 0 and drops it.
+        logarithm = torch.log(power / self.config.floor_power + 1.0) + math.log(self.config.floor_power)
+        normalised: Tensor = self.normalise(logarithm)
+        if share := self.config.instance_norm:
+            mean = logarithm.mean(-1, keepdim=True)
+            spread = (logarithm - mean).square().mean(-1, keepdim=True).add(SPREAD_FLOOR).sqrt()
+            normalised = (1 - share) * normalised + share * (logarithm - mean) / spread
+        return normalised.unsqueeze(1)
 
 
 def mel_filters(mels: int, fft: int, low_hz: float, high_hz: float) -> NDArray[np.float32]:
@@ -167,3 +182,22 @@ def _triangles(edges_hz: NDArray[np.float64], fft: int, narrowest_hz: float = 0.
     rising = (bins_hz - lower) / (centre - lower)
     falling = (upper - bins_hz) / (upper - centre)
     return np.clip(np.minimum(rising, falling), 0.0, None).astype(np.float32)
+
+
+def slaney_filters(mels: int, fft: int, rate_hz: int, high_hz: float) -> Tensor:
+    """Triangles of equal area on Slaney's mel scale from 0 to `high_hz`, shape (mels, fft / 2 + 1)."""
+    edges_hz = _slaney_hz(torch.linspace(0.0, float(_slaney_mel(torch.tensor(high_hz))), mels + 2))
+    bins_hz = torch.arange(fft // 2 + 1) * (rate_hz / fft)
+    low, centre, high = (edges_hz[i : i + mels, None] for i in range(3))
+    triangles = torch.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clamp(min=0)
+    return triangles * 2 / (high - low)
+
+
+def _slaney_mel(hz: Tensor) -> Tensor:
+    above = SLANEY_TURN_MEL + torch.log(hz.clamp(min=SLANEY_TURN_HZ) / SLANEY_TURN_HZ) / SLANEY_LOG_STEP
+    return torch.where(hz < SLANEY_TURN_HZ, hz / SLANEY_LINEAR_HZ, above)
+
+
+def _slaney_hz(mel: Tensor) -> Tensor:
+    above = SLANEY_TURN_HZ * torch.exp((mel - SLANEY_TURN_MEL).clamp(min=0.0) * SLANEY_LOG_STEP)
+    return torch.where(mel < SLANEY_TURN_MEL, mel * SLANEY_LINEAR_HZ, above)

@@ -4,6 +4,7 @@ A backbone turns a spectrogram into (batch, channels, frames); this head gives t
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -145,6 +146,13 @@ class Member(nn.Module):
         """What gives the frame scores and nothing else."""
         return [self.head.frame_score]
 
+    def borrow(self, folder: Path) -> None:
+        """Take the weights that others trained, brought to `folder` if need be. Most members have none to take."""
+
+    def borrowed(self) -> list[nn.Parameter]:
+        """Those that `borrow` sets."""
+        return []
+
 
 class SpoofNetwork(nn.Module):
     """One member or several in one graph: (batch, samples) to `Scores`.
@@ -169,6 +177,14 @@ class SpoofNetwork(nn.Module):
     def frame_parts(self) -> list[nn.Module]:
         """What gives the frame scores of all members and nothing else."""
         return [part for member in self.members for part in member.frame_parts()]  # type: ignore[operator]
+
+    def borrow(self, folder: Path) -> None:
+        """Every member does; see `Member.borrow`."""
+        for member in self.members:
+            member.borrow(folder)  # type: ignore[operator]
+
+    def borrowed(self) -> list[nn.Parameter]:
+        return [parameter for member in self.members for parameter in member.borrowed()]  # type: ignore[operator]
 
     @staticmethod
     def joined(parts: Sequence[Scores]) -> Scores:

@@ -11,9 +11,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ml.evaluation.metrics import roc_auc
+from ml.models.recogniser import BORROWED, MELS
 from ml.tests.conftest import SMOKE
 from ml.training import borrowed
-from ml.training.borrowed import HEARD_S, INPUT, LAYERS, MELS, Ears, main, train_head
+from ml.training.borrowed import HEARD_S, INPUT, LAYERS, Ears, main, train_head
 
 WIDTH = 6
 FRAMES = 400
@@ -102,7 +103,7 @@ def test_the_command_prints_the_shipped_detector_the_head_and_both(
     config = tmp_path / "smoke.toml"
     config.write_text(SMOKE.read_text().replace("runs/smoke/cache", str(cache)))
     sha256 = hashlib.sha256(graph).hexdigest()
-    monkeypatch.setattr(borrowed, "BORROWED", replace(borrowed.BORROWED, sha256=sha256))
+    monkeypatch.setattr(borrowed, "BORROWED", replace(BORROWED, sha256=sha256))
     (cache / f"published-{sha256[:16]}.pt").write_bytes(graph)
     call = ["--config", str(config), "--manifest", str(toy_manifest), "--conditions", "clean", "short_1.5s"]
     assert main([*call, "--jobs", "1"]) == 0

@@ -15,7 +15,7 @@ KINDS = ("linear", "mel", "constant_q")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("frames", [4, 19, 25])
 def test_one_frame_score_for_each_frame_hop(architecture: str, kind: str, frames: int) -> None:
-    one = {} if architecture == "raw" else {"frontend": {"kind": kind}}
+    one = {} if architecture in ("raw", "recogniser") else {"frontend": {"kind": kind}}
     network, hop = build_network(architecture, {"members": [one, one]} if architecture == "ensemble" else one)
     scores = network.eval()(torch.randn(2, frames * hop) * 0.05)
     assert scores.score.shape == (2,)

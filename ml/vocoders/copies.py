@@ -26,9 +26,9 @@ from ml.augment.stft import analyse, synthesise
 from ml.config import Experiment
 from ml.datasets.manifest import Label
 from ml.processes import spread
+from ml.published import fetch
 from ml.training.store import WaveformStore
-from ml.vocoders.networks import Vocoder, build
-from ml.vocoders.published import fetch, load_generator
+from ml.vocoders.networks import Vocoder, build, load_generator
 from ml.vocoders.train import LEVEL_RMS, train_vocoder
 from ml.wav import INT16_FULL_SCALE, to_pcm16
 

@@ -9,14 +9,14 @@ quantised codes (as EnCodec does, Défossez et al., 2022; the quantiser is that 
 HiFi-GAN itself, version 1, for published weights.
 """
 
-import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earwitness.waveform import SAMPLE_RATE_HZ
-from ml.models.frontend import mel_filters
+from ml.models.frontend import mel_filters, slaney_filters
 from ml.vocoders.config import VocoderConfig
 
 MEL_FLOOR = 1e-5  # under the amplitude before the logarithm, as vocoders use it
@@ -227,6 +227,19 @@ class HifiganGenerator(nn.Module):
         return sound
 
 
+def load_generator(path: Path) -> dict[str, Tensor]:
+    """The generator's weights, those of weight normalisation (Salimans and Kingma, 2016) multiplied out."""
+    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["generator"]
+    weights = {}
+    for name, value in found.items():
+        if name.endswith("weight_v"):
+            norm = value.flatten(1).norm(dim=1).reshape(-1, *(1 for _ in value.shape[1:]))
+            weights[name.removesuffix("_v")] = found[name.removesuffix("v") + "g"] * value / norm
+        elif not name.endswith("weight_g"):
+            weights[name] = value
+    return weights
+
+
 class HifiganBlock(nn.Module):
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
@@ -244,31 +257,6 @@ class HifiganBlock(nn.Module):
         for wide, narrow in zip(self.convs1, self.convs2, strict=True):
             x = x + narrow(F.leaky_relu(wide(F.leaky_relu(x, LEAK)), LEAK))
         return x
-
-
-SLANEY_LINEAR_HZ = 200.0 / 3.0  # a mel, below 1 kHz
-SLANEY_TURN_HZ = 1_000.0
-SLANEY_TURN_MEL = SLANEY_TURN_HZ / SLANEY_LINEAR_HZ
-SLANEY_LOG_STEP = math.log(6.4) / 27.0  # a mel, above
-
-
-def slaney_filters(mels: int, fft: int, rate_hz: int, high_hz: float) -> Tensor:
-    """Triangles of equal area on Slaney's mel scale from 0 to `high_hz`, shape (mels, fft / 2 + 1)."""
-    edges_hz = _slaney_hz(torch.linspace(0.0, float(_slaney_mel(torch.tensor(high_hz))), mels + 2))
-    bins_hz = torch.arange(fft // 2 + 1) * (rate_hz / fft)
-    low, centre, high = (edges_hz[i : i + mels, None] for i in range(3))
-    triangles = torch.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clamp(min=0)
-    return triangles * 2 / (high - low)
-
-
-def _slaney_mel(hz: Tensor) -> Tensor:
-    above = SLANEY_TURN_MEL + torch.log(hz.clamp(min=SLANEY_TURN_HZ) / SLANEY_TURN_HZ) / SLANEY_LOG_STEP
-    return torch.where(hz < SLANEY_TURN_HZ, hz / SLANEY_LINEAR_HZ, above)
-
-
-def _slaney_hz(mel: Tensor) -> Tensor:
-    above = SLANEY_TURN_HZ * torch.exp((mel - SLANEY_TURN_MEL).clamp(min=0.0) * SLANEY_LOG_STEP)
-    return torch.where(mel < SLANEY_TURN_MEL, mel * SLANEY_LINEAR_HZ, above)
 
 
 def _upsample(channels: int, out: int, stride: int) -> nn.Module:

