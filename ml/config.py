@@ -124,6 +124,8 @@ class Experiment:
     lies beside this run's. Empty: random weights."""
     architecture: str = "seresnet"
     model: Mapping[str, Any] = field(default_factory=dict)
+    weight_bits: int = 32
+    """Of the exported graph's matrices: 32 as they were trained, or 8 (`ml.export.rounding`)."""
     vocoders: tuple[VocoderConfig, ...] = ()
     """Neural vocoders that copy the bona fide training clips; trained before the network is."""
     vocoder_training: VocoderTraining = field(default_factory=VocoderTraining)
@@ -132,6 +134,8 @@ class Experiment:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        if self.weight_bits not in (8, 32):
+            raise ConfigError(f"weight_bits must be 8 or 32, not {self.weight_bits}")
         names = [vocoder.name for vocoder in self.vocoders]
         if len(set(names)) < len(names):
             raise ConfigError("every vocoder needs a name of its own")

@@ -26,6 +26,7 @@ from ml.evaluation.atomic_write import write_text
 from ml.evaluation.evaluate_model import TRAINED_LINEAGES
 from ml.evaluation.ood import fit_ood_reference
 from ml.export.graph import MIN_WINDOW_S, Parity, check_parity, export_graph, random_batches, shape_of
+from ml.export.rounding import WEIGHT_BITS, round_weights
 from ml.models import SpoofNetwork
 from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import judge_waveforms
@@ -67,7 +68,7 @@ def make_candidate(run_dir: Path, checkpoint_name: str = BEST_NAME) -> Candidate
     """
     checkpoint = load(run_dir / checkpoint_name)
     experiment = checkpoint.experiment
-    network, frame_hop = load_network(checkpoint)
+    network, frame_hop = network_to_ship(checkpoint)
     clips, split = split_clips(experiment)
     store = WaveformStore.open_or_build(training_clips(experiment, clips, split), Path(experiment.data.cache_dir))
     folder = run_dir / CANDIDATE
@@ -82,6 +83,14 @@ def make_candidate(run_dir: Path, checkpoint_name: str = BEST_NAME) -> Candidate
     building.replace(graph)
     spec = _draft(checkpoint, network, frame_hop, graph, store)
     return Candidate(graph, write_text(graph.with_suffix(".json"), spec.to_json()), parity)
+
+
+def network_to_ship(checkpoint: Checkpoint) -> tuple[SpoofNetwork, int]:
+    """As `load_network`, its weights rounded where the experiment asks for it."""
+    network, frame_hop = load_network(checkpoint)
+    if checkpoint.experiment.weight_bits == WEIGHT_BITS:
+        round_weights(network)
+    return network, frame_hop
 
 
 def _draft(

@@ -21,6 +21,7 @@ from onnxscript.optimizer import optimize_ir
 
 from earwitness.canonical import canonicalise
 from earwitness.waveform import sample_count
+from ml.export.rounding import pack_weights
 from ml.models.heads import SpoofNetwork
 
 INPUT = "waveform"
@@ -44,7 +45,8 @@ class Parity:
 
 
 def export_graph(network: SpoofNetwork, path: Path) -> Path:
-    """Write `network` as ONNX with a dynamic batch and length. Raises ExportError where a gate fails."""
+    """Write `network` as ONNX with a dynamic batch and length; matrices that were rounded (`ml.export.rounding`) take 8
+    bits a weight. Raises ExportError where a gate fails."""
     network.eval()
     example = torch.zeros(TRACE_SHAPE)
     example[:, 0] = 1.0  # not all silence, so that the trace takes the ordinary path
@@ -70,6 +72,7 @@ def export_graph(network: SpoofNetwork, path: Path) -> Path:
         # Folding what is large would write the transform's kernel out; ONNX Runtime folds it when it loads the graph.
         optimize_ir(program.model, input_size_limit=FOLDED_NUMBERS, output_size_limit=FOLDED_NUMBERS)
     model = program.model_proto
+    pack_weights(model)
     check_graph(model)
     forget_origin(model)
     onnx.save_model(model, partial)

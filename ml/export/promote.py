@@ -19,9 +19,9 @@ from earwitness.waveform import sample_count
 from ml.evaluation.evaluate_model import Report, spec_summary
 from ml.evaluation.summary_goals import MODEL_LIMIT_BYTES
 from ml.export import shelf
-from ml.export.candidate import CANDIDATE, CHECKPOINT_NAME, MODEL_NAME, NOT_CALIBRATED
+from ml.export.candidate import CANDIDATE, CHECKPOINT_NAME, MODEL_NAME, NOT_CALIBRATED, network_to_ship
 from ml.export.graph import ExportError, Parity, check_graph, check_parity, random_batches
-from ml.training.checkpoint import load, load_network
+from ml.training.checkpoint import load
 
 LATENCY_REPETITIONS = 100
 MAX_EER = 0.40
@@ -42,7 +42,7 @@ def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = 
     """Check the run's candidate and put it into `models`. Raises ExportError that names the gate."""
     graph = run_dir / CANDIDATE / MODEL_NAME
     draft = check_ready(run_dir)
-    network, _ = load_network(load(graph.with_name(CHECKPOINT_NAME)))
+    network, _ = network_to_ship(load(graph.with_name(CHECKPOINT_NAME)))
     parity = check_parity(network, graph, random_batches(draft.seed + 1))
     eer = report.summary.pooled.eer
     if eer is None or eer > MAX_EER:
