@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     LOCAL: {"channels": [4, 8, 8], "blocks": [1, 1, 1], "embedding": 8, "frames": "local"},
     "conformer": {"stem_channels": 4, "width": 8, "heads": 2, "blocks": 1, "kernel": 3, "embedding": 8},
     "raw": {"filters": 4, "channels": [4, 8], "strides": [16, 16], "embedding": 8},
+    "recogniser": {"blocks": 1, "hidden": 8, "width": 8, "embedding": 8},
 }
 
 

