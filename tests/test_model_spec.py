@@ -104,6 +104,13 @@ def test_the_environment_names_the_model(monkeypatch: pytest.MonkeyPatch) -> Non
     assert default_model_path() == Path("/some/where.onnx")
 
 
+@pytest.mark.parametrize(("profile", "name"), [("default", "latest.onnx"), ("accurate", "accurate.onnx")])
+def test_the_environment_names_a_profile(profile: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODEL_ENVIRONMENT_VARIABLE, profile)
+
+    assert default_model_path().parts[-3:] == ("models", "audio", name)
+
+
 def test_without_the_environment_the_repositorys_model_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MODEL_ENVIRONMENT_VARIABLE, raising=False)
 

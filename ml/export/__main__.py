@@ -30,6 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     promoting.add_argument("--models", type=Path, default=Path("models/audio"))
     promoting.add_argument("--card", type=Path, help="the model card whose figures are then written anew")
     promoting.add_argument("--allow-worse", action="store_true", help="also where the shipped model is better")
+    promoting.add_argument(
+        "--accurate",
+        action="store_true",
+        help="beside the shipped model, as `accurate`: up to 25 MB, 2 points better",
+    )
     add_scoring_options(promoting, run_required=True)
     rolling = commands.add_parser("rollback", help="exchange the shipped model and the one before it")
     rolling.add_argument("--models", type=Path, default=Path("models/audio"))
@@ -40,11 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
                 made = make_candidate(options.run, f"{options.checkpoint}.pt")
                 print(f"{made.graph}: largest difference to PyTorch {made.parity.largest_difference:.1e}")
             case "promote":
-                check_ready(options.run)  # before hours of scoring
+                check_ready(options.run, accurate=options.accurate)  # before hours of scoring
                 if options.card:
                     read_card(options.card)
                 report = evaluate_run(options)
-                done = promote(options.run, options.models, report, allow_worse=options.allow_worse)
+                done = promote(
+                    options.run, options.models, report, allow_worse=options.allow_worse, accurate=options.accurate
+                )
                 if options.card:
                     write_card(options.card, report, done.spec)
                 print(

@@ -26,6 +26,9 @@ from ml.training.checkpoint import load
 LATENCY_REPETITIONS = 100
 MAX_EER = 0.40
 """A detector this near to chance helps nobody, whatever else it is good at."""
+ACCURATE_LIMIT_BYTES = 25_000_000
+BETTER_BY_AT_LEAST = 0.02
+"""Pooled EER of the accurate model below that of the latest: what is larger and slower must be worth it."""
 WORSE_BY_AT_MOST = 0.02
 """Pooled EER may rise by this over the shipped model's before `allow_worse` is needed: seeds differ by as much."""
 
@@ -38,21 +41,32 @@ class Promoted:
     """Mean over `LATENCY_REPETITIONS` windows of 4 s, one thread."""
 
 
-def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = False) -> Promoted:
-    """Check the run's candidate and put it into `models`. Raises ExportError that names the gate."""
+def promote(
+    run_dir: Path, models: Path, report: Report, *, allow_worse: bool = False, accurate: bool = False
+) -> Promoted:
+    """Check the run's candidate and put it into `models`: as the latest, or beside it as the accurate one.
+
+    Raises ExportError that names the gate.
+    """
     graph = run_dir / CANDIDATE / MODEL_NAME
-    draft = check_ready(run_dir)
+    draft = check_ready(run_dir, accurate=accurate)
     network, _ = network_to_ship(load(graph.with_name(CHECKPOINT_NAME)))
     parity = check_parity(network, graph, random_batches(draft.seed + 1))
     eer = report.summary.pooled.eer
     if eer is None or eer > MAX_EER:
         raise ExportError(f"pooled EER is {eer}, at most {MAX_EER} may be shipped")
-    _check_against_shipped(eer, models, allow_worse=allow_worse)
+    if accurate:
+        _check_better(eer, models, allow_worse=allow_worse)
+    else:
+        _check_against_shipped(eer, models, allow_worse=allow_worse)
     try:
         spec = shelf.unused_version(models, replace(draft, evaluation=spec_summary(report, draft)))
     except ValueError as error:
         raise ExportError(str(error)) from error
     latency_ms = measure_latency_ms(Scorer(graph, spec))
+    if accurate:
+        shelf.put_beside(models, shelf.ACCURATE, graph, spec)
+        return Promoted(load_spec(models / f"{shelf.ACCURATE}.onnx"), parity, latency_ms)
     shipped = shelf.whole(models, shelf.LATEST)
     if shipped is not None:  # the first promotion on a fresh checkout: only `latest` is in it
         shelf.keep(models, models / f"{shelf.LATEST}.onnx", shipped)
@@ -67,15 +81,15 @@ def promote(run_dir: Path, models: Path, report: Report, *, allow_worse: bool = 
     return Promoted(spec, parity, latency_ms)
 
 
-def check_ready(run_dir: Path) -> ModelSpec:
+def check_ready(run_dir: Path, *, accurate: bool = False) -> ModelSpec:
     """The gates that need no scoring: calibrated, small enough, shapes and operators; the candidate's spec."""
     graph = run_dir / CANDIDATE / MODEL_NAME
     spec = load_spec(graph)
     if spec.thresholds_chosen == NOT_CALIBRATED:
         raise ExportError("the candidate is not calibrated: `make calibrate` first")
-    size = graph.stat().st_size
-    if size > MODEL_LIMIT_BYTES:
-        raise ExportError(f"the graph has {size} bytes, at most {MODEL_LIMIT_BYTES} may be shipped")
+    size, limit = graph.stat().st_size, ACCURATE_LIMIT_BYTES if accurate else MODEL_LIMIT_BYTES
+    if size > limit:
+        raise ExportError(f"the graph has {size} bytes, at most {limit} may be shipped")
     check_graph(onnx.load(graph))
     return spec
 
@@ -106,6 +120,16 @@ def _check_against_shipped(eer: float, models: Path, *, allow_worse: bool) -> No
         raise ExportError(
             f"pooled EER {eer:.2%} is worse than the shipped model's {before:.2%} by more than "
             f"{WORSE_BY_AT_MOST:.0%}: pass --allow-worse if that is wanted"
+        )
+
+
+def _check_better(eer: float, models: Path, *, allow_worse: bool) -> None:
+    latest = shelf.whole(models, shelf.LATEST)
+    figure = None if latest is None else latest.evaluation.get("eer")
+    if not allow_worse and isinstance(figure, float) and eer > figure - BETTER_BY_AT_LEAST:
+        raise ExportError(
+            f"pooled EER {eer:.2%} is not {BETTER_BY_AT_LEAST:.0%} better than the latest model's {figure:.2%}: the "
+            "accurate model costs more; pass --allow-worse if it is wanted all the same"
         )
 
 

@@ -3,6 +3,7 @@
     keep(Path("models/audio"), graph, spec)     # as `<version>.{onnx,json}`, for good
     put(Path("models/audio"), graph, spec)      # the latest before it becomes `previous`
     exchange(Path("models/audio"))
+    put_beside(Path("models/audio"), ACCURATE, graph, spec)
 
 A model is two files, and no file system renames two at once. So everything is first written and synced under other
 names; then each graph is renamed and, last, its spec, which holds the graph's hash. Whoever looks in between, or after
@@ -22,6 +23,8 @@ from earwitness.errors import ModelError
 from earwitness.model_spec import ModelSpec, load_spec
 
 LATEST, PREVIOUS = "latest", "previous"
+ACCURATE = "accurate"
+"""A second model, larger and better, that is shipped beside the latest."""
 SUFFIXES = (".onnx", ".json")  # in the order of the renames
 PART = ".part"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -69,6 +72,14 @@ def put(models: Path, graph: Path, spec: ModelSpec, *, keep_previous: bool) -> N
                 staged.append(_copied(models / f"{LATEST}{suffix}", models / f"{PREVIOUS}{suffix}"))
         staged.append(_copied(graph, models / f"{LATEST}.onnx"))
         staged.append(_written(spec.to_json(), models / f"{LATEST}.json"))
+
+
+def put_beside(models: Path, name: str, graph: Path, spec: ModelSpec) -> None:
+    """Make `graph` and `spec` the model of that name; nothing is kept of the one before it."""
+    models.mkdir(parents=True, exist_ok=True)
+    with _staging(models) as staged:
+        staged.append(_copied(graph, models / f"{name}.onnx"))
+        staged.append(_written(spec.to_json(), models / f"{name}.json"))
 
 
 def exchange(models: Path) -> None:

@@ -1,14 +1,17 @@
-"""Several SE-ResNets in one graph, each with a spectrogram of its own.
+"""Several networks in one graph, each with a spectrogram of its own.
 
 A short window shows when something happens, a long one at which frequency; what a vocoder leaves behind is plain in the
-one or the other. Their mean is better on systems never heard than either of them (docs/experiments.md).
+one or the other. Their mean is better on systems never heard than either of them (docs/experiments.md). A recogniser's
+encoder can stand beside them: it errs elsewhere.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml.models import recogniser
 from ml.models.frontend import FrontendConfig
 from ml.models.heads import SpoofNetwork
+from ml.models.recogniser import RecogniserConfig
 from ml.models.seresnet import SeResNetConfig, member
 from ml.models.seresnet import frame_hop_samples as frame_hop_of
 
@@ -26,20 +29,28 @@ def _short_and_long() -> tuple[SeResNetConfig, ...]:
 @dataclass(frozen=True, slots=True)
 class EnsembleConfig:
     members: tuple[SeResNetConfig, ...] = field(default_factory=_short_and_long)
+    recognisers: tuple[RecogniserConfig, ...] = ()
+    """Further members, after those."""
 
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("an ensemble needs members")
-        if len({frame_hop_of(one) for one in self.members}) > 1:
+        hops = {frame_hop_of(one) for one in self.members} | {
+            recogniser.frame_hop_samples(r) for r in self.recognisers
+        }
+        if len(hops) > 1:
             raise ValueError(
                 "all members must give a frame score as often: frontend.hop * time_stride * 2 per stage"
             )
-        if len({one.frontend.window + 2 * one.frontend.margin for one in self.members}) > 1:
+        heard = {one.frontend.window + 2 * one.frontend.margin for one in self.members}
+        if len(heard | {recogniser.FFT + 2 * one.margin for one in self.recognisers}) > 1:
             raise ValueError("frontend.window + 2 * frontend.margin must be the same for all members")
 
 
 def build(config: EnsembleConfig) -> SpoofNetwork:
-    return SpoofNetwork(*(member(one) for one in config.members))
+    return SpoofNetwork(
+        *(member(one) for one in config.members), *(recogniser.member(one) for one in config.recognisers)
+    )
 
 
 def frame_hop_samples(config: EnsembleConfig) -> int:

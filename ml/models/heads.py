@@ -123,7 +123,7 @@ class FrequencyRows(nn.Module):
 class Member(nn.Module):
     """Front-end, backbone and head: (batch, samples) to `Scores`."""
 
-    def __init__(self, frontend: nn.Module, backbone: nn.Module, head: AttentiveHead) -> None:
+    def __init__(self, frontend: nn.Module, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.frontend = frontend
         self.backbone = backbone
@@ -144,7 +144,15 @@ class Member(nn.Module):
 
     def frame_parts(self) -> list[nn.Module]:
         """What gives the frame scores and nothing else."""
-        return [self.head.frame_score]
+        return [self.head.get_submodule("frame_score")]
+
+    @torch.no_grad()
+    def scale_score(self, factor: float) -> None:
+        """Multiply every score of a whole window by `factor`: what is averaged must be of one size."""
+        last = self.head.get_submodule("score")
+        assert isinstance(last, nn.Linear)
+        last.weight.mul_(factor)
+        last.bias.mul_(factor)
 
     def borrow(self, folder: Path) -> None:
         """Take the weights that others trained, brought to `folder` if need be. Most members have none to take."""

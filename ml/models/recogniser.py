@@ -1,13 +1,14 @@
-"""The encoder of a speech recogniser, trained on: its layers know speech, and learn here what is wrong with it.
+"""The encoder of a speech recogniser under heads of our own: its layers know speech, they learn what is wrong with it.
 
 A few hours of recordings teach a network made from nothing only so much. Whisper (Radford et al., 2023, ICML) heard
 680,000 hours; the weights of its smallest encoder come with a package of Python's index (`BORROWED`), and nothing of
-that package's code is run. Training starts from them (`borrow`), at a lower rate than the rest (`train.borrowed_rate`).
-One frame of the encoder stands for 20 ms; one frame score for eight of them, 160 ms.
+that package's code is run. `ml.training.borrowed` trains the head of the whole clip on layers that stay as they are;
+where `ml.training` goes on, they move at a lower rate than the rest (`train.borrowed_rate`). One frame of the encoder
+stands for 20 ms; one frame score for eight of them, 160 ms.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from earwitness.waveform import SAMPLE_RATE_HZ
 from ml.models.frontend import FrontendConfig, PowerSpectrum, slaney_filters
-from ml.models.heads import AttentiveHead, Member, Scores, SpoofNetwork
+from ml.models.heads import LOCAL_KERNEL, Member, Scores, SpoofNetwork
 from ml.published import PublishedWeights, fetch
 
 BORROWED = PublishedWeights(
@@ -33,6 +34,7 @@ FFT, HOP, MELS, TOP_HZ = 400, 160, 80, 8_000.0  # the recogniser's own spectrogr
 WIDTH, HEADS, HIDDEN, BLOCKS = 384, 6, 1536, 4  # of Whisper tiny
 HEARD_FRAMES = 400  # 8 s, what those weights were tuned on; a shorter clip stands at the end
 SINE_POWER = (FFT / 4) ** 2  # of one at full scale in the recogniser's spectrogram; 1 in ours
+STATISTICS, LONGEST_Z = 3, 5.0  # of a channel; a statistic further out than so many deviations says nothing more
 RANGE = 8.0  # powers of ten below the loudest, where the spectrogram ends
 POWER_FLOOR, VARIANCE_FLOOR = 1e-10, 1e-7  # silence stays finite
 HALVINGS = 3  # from frames of 20 ms to frame scores of 160 ms
@@ -46,12 +48,11 @@ class RecogniserConfig:
     """Neurons between the two layers of a block; where there are fewer than the encoder has, those that weigh most."""
     margin: int = 200
     """Samples left out at either end; 200 gives frames as an `ensemble`'s other members have them."""
-    width: int = 192
-    """Of what the head reads: all layers, projected and summed."""
     embedding: int = 128
-    dropout: float = 0.2
-    layer_dropout: float = 0.1
-    """Within the blocks."""
+    dropout: float = 0.5
+    """Of the head: before each of its two layers."""
+    frame_width: int = 96
+    """Of what gives the frame scores."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.blocks <= BLOCKS:
@@ -59,14 +60,20 @@ class RecogniserConfig:
         if not 1 <= self.hidden <= HIDDEN:
             raise ValueError(f"hidden must lie between 1 and {HIDDEN}")
 
+    @property
+    def statistics(self) -> int:
+        """Numbers that the head reads: of every layer's every channel three."""
+        return STATISTICS * WIDTH * (self.blocks + 1)
+
 
 def build(config: RecogniserConfig) -> SpoofNetwork:
     return SpoofNetwork(member(config))
 
 
 def member(config: RecogniserConfig) -> "RecogniserMember":
-    head = AttentiveHead(config.width, config.embedding, config.dropout)
-    return RecogniserMember(RecogniserSpectrogram(config.margin), Backbone(config), head)
+    frontend, encoder = RecogniserSpectrogram(config.margin), Encoder(config.blocks, config.hidden)
+    head = StatisticsHead(config.statistics, config.embedding, config.dropout)
+    return RecogniserMember(frontend, encoder, head, FrameHead(config.blocks + 1, config.frame_width))
 
 
 def frame_hop_samples(_config: RecogniserConfig) -> int:
@@ -94,13 +101,12 @@ class RecogniserSpectrogram(PowerSpectrum):
 class Block(nn.Module):
     """(batch, frames, WIDTH) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
 
-    def __init__(self, hidden: int, dropout: float) -> None:
+    def __init__(self, hidden: int) -> None:
         super().__init__()
         self.attention_norm, self.norm = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.query, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
         self.key = nn.Linear(WIDTH, WIDTH, bias=False)
         self.wide, self.narrow = nn.Linear(WIDTH, hidden), nn.Linear(hidden, WIDTH)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.attention_norm(x)
@@ -108,22 +114,21 @@ class Block(nn.Module):
             part(normed).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
         )
         heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = x + self.dropout(self.out(heard))
-        thought: Tensor = self.narrow(self.dropout(F.gelu(self.wide(self.norm(x)))))
-        added: Tensor = x + self.dropout(thought)
+        x = x + self.out(heard)
+        added: Tensor = x + self.narrow(F.gelu(self.wide(self.norm(x))))
         return added
 
 
 class Encoder(nn.Module):
     """(batch, 1, MELS, frames) to one (batch, frames / 2, WIDTH) of what enters the blocks and what leaves each."""
 
-    def __init__(self, blocks: int, hidden: int, dropout: float) -> None:
+    def __init__(self, blocks: int, hidden: int) -> None:
         super().__init__()
         self.hidden = hidden
         self.first = nn.Conv1d(MELS, WIDTH, 3, padding=1)
         self.second = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
         self.places = nn.Parameter(torch.zeros(HEARD_FRAMES, WIDTH))
-        self.blocks = nn.ModuleList(Block(hidden, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(hidden) for _ in range(blocks))
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
         x = F.gelu(self.second(F.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
@@ -146,61 +151,103 @@ class Encoder(nn.Module):
         self.load_state_dict(taken)
 
 
-class Backbone(nn.Module):
-    """(batch, 1, MELS, frames) to (batch, width, frames / 2): the encoder's layers, each normed, projected, summed."""
+class StatisticsHead(nn.Module):
+    """From the layers' statistics over a clip to its score: standardised as on the training part, then two layers."""
 
-    def __init__(self, config: RecogniserConfig) -> None:
+    def __init__(self, statistics: int, embedding: int, dropout: float) -> None:
         super().__init__()
-        self.encoder = Encoder(config.blocks, config.hidden, config.layer_dropout)
+        self.register_buffer("mean", torch.zeros(statistics))
+        self.register_buffer("deviation", torch.ones(statistics))
+        self.project = nn.Linear(statistics, embedding)
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(embedding, 1)
+
+    def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, statistics) to (batch,) logits, higher = more likely spoof, and (batch, embedding)."""
+        embedding = torch.relu(self.project(self.dropout(self.standardised(statistics))))
+        score: Tensor = self.score(self.dropout(embedding)).squeeze(1)
+        return score, embedding
+
+    def standardised(self, statistics: Tensor) -> Tensor:
+        z = (statistics - self.get_buffer("mean")) / self.get_buffer("deviation")
+        return z.clamp(-LONGEST_Z, LONGEST_Z)
+
+
+class FrameHead(nn.Module):
+    """From the layers' frames of 20 ms to frame scores of 160 ms: each halving a convolution, and beside the result how
+    it differs from the clip's mean, since what is set in differs from what it is set into."""
+
+    def __init__(self, layers: int, width: int, hidden: int = 64) -> None:
+        super().__init__()
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, config.width)) for _ in range(config.blocks + 1)
+            nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, width)) for _ in range(layers)
         )
-        self.norm = nn.BatchNorm1d(config.width)
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        layers = self.encoder(spectrogram)
-        projected = [project(layer) for project, layer in zip(self.projections, layers, strict=True)]
-        heard: Tensor = torch.relu(self.norm(torch.stack(projected).sum(0).transpose(1, 2)))
-        return heard
-
-
-class RecogniserMember(Member):
-    """Its frame scores: those of 20 ms, pooled, and what convolutions over them say."""
-
-    backbone: Backbone
-
-    def __init__(self, frontend: nn.Module, backbone: Backbone, head: AttentiveHead) -> None:
-        super().__init__(frontend, backbone, head)
-        width = head.frame_score.in_channels
+        self.norm = nn.BatchNorm1d(width)
         self.slower = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.Conv1d(width, width, 3, stride=2, padding=1, groups=width, bias=False),
-                    nn.Conv1d(width, width, 1, bias=False),
-                    nn.BatchNorm1d(width),
-                    nn.ReLU(),
+                    nn.Conv1d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm1d(width), nn.ReLU()
                 )
                 for _ in range(HALVINGS)
-            ),
-            nn.Conv1d(width, 1, 1),
+            )
+        )
+        self.score = nn.Sequential(
+            nn.Conv1d(2 * width, hidden, 1, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Conv1d(hidden, hidden, LOCAL_KERNEL, padding=LOCAL_KERNEL // 2, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Conv1d(hidden, 1, 1),
         )
 
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """(batch, frames, WIDTH) each to (batch, frames / 8, rounded up)."""
+        projected = [project(layer) for project, layer in zip(self.projections, layers, strict=True)]
+        heard = self.slower(torch.relu(self.norm(torch.stack(projected).sum(0).transpose(1, 2))))
+        scores: Tensor = self.score(torch.cat([heard, heard - heard.mean(-1, keepdim=True)], dim=1))
+        return scores.squeeze(1)
+
+
+class RecogniserMember(Member):
+    """The encoder with a head on what it says of the whole clip and one on what it says of each moment."""
+
+    backbone: Encoder
+    head: StatisticsHead
+
+    def __init__(
+        self, frontend: RecogniserSpectrogram, encoder: Encoder, head: StatisticsHead, frames: FrameHead
+    ) -> None:
+        super().__init__(frontend, encoder, head)
+        self.frames = frames
+
     def judge(self, spectrogram: Tensor) -> Scores:
-        features = self.backbone(spectrogram)
-        scores: Scores = self.head(features)
-        frames = scores.frame_scores[:, None, None]
-        for _ in range(HALVINGS):  # as the strides do, rounded up
-            frames = F.avg_pool2d(frames, (1, 3), (1, 2), (0, 1), count_include_pad=False)
-        return scores._replace(frame_scores=frames[:, 0, 0] + self.slower(features).squeeze(1))
+        layers = self.backbone(spectrogram)
+        score, embedding = self.head(statistics(layers))
+        return Scores(score, self.frames(layers), embedding)
+
+    def statistics(self, waveforms: Tensor) -> Tensor:
+        """(batch, samples) to what the head reads, (batch, `RecogniserConfig.statistics`)."""
+        return statistics(self.backbone(self.frontend(waveforms)))
 
     def frame_parts(self) -> list[nn.Module]:
-        return [*super().frame_parts(), self.slower]
+        return [self.frames]
 
     def borrow(self, folder: Path) -> None:
-        self.backbone.encoder.take(read_encoder(fetch(BORROWED, folder)))
+        self.backbone.take(read_encoder(fetch(BORROWED, folder)))
 
     def borrowed(self) -> list[nn.Parameter]:
-        return list(self.backbone.encoder.parameters())
+        return list(self.backbone.parameters())
+
+
+def statistics(layers: Sequence[Tensor]) -> Tensor:
+    """Of each (batch, frames, WIDTH) layer the mean, the spread and the mean step from frame to frame, joined."""
+    parts = []
+    for layer in layers:
+        mean = layer.mean(1, keepdim=True)
+        spread = ((layer - mean).square().mean(1) + VARIANCE_FLOOR).sqrt()
+        parts += [mean.squeeze(1), spread, (layer[:, 1:] - layer[:, :-1]).abs().mean(1)]
+    return torch.cat(parts, dim=1)
 
 
 def read_encoder(path: Path) -> dict[str, Tensor]:

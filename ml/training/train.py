@@ -89,7 +89,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         bank = load_bank(experiment.data.noise_dir, store)
         factory = BatchFactory(experiment, store, bank, frame_hop, copies)
         state = _State(
-            experiment, network, settings, run_dir, _provenance(experiment, split, store, heldout) | start
+            experiment, network, settings, run_dir, provenance(experiment, split, store, heldout) | start
         )
         if saved is not None:
             check_same_run(saved, experiment, state.provenance, run_dir)
@@ -352,7 +352,7 @@ def learning_rate(settings: TrainConfig, step: int) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def _provenance(
+def provenance(
     experiment: Experiment, split: Split, store: WaveformStore, heldout: WaveformStore
 ) -> dict[str, object]:
     return {

@@ -25,6 +25,8 @@ from earwitness.windows import WindowPlan
 
 SPEC_VERSION = 1
 MODEL_ENVIRONMENT_VARIABLE = "EARWITNESS_MODEL"
+PROFILES = {"default": "latest", "accurate": "accurate"}
+"""What the environment may name instead of a file: the models that come with the program, by their files' names."""
 HASH_BLOCK_BYTES = 1 << 20
 
 
@@ -99,12 +101,18 @@ class ModelSpec:
 
 
 def default_model_path() -> Path:
-    """The graph to use where none is named: the environment's, else the wheel's, else the repository's."""
-    if named := os.environ.get(MODEL_ENVIRONMENT_VARIABLE):
+    """The graph to use where none is named: the environment's, else that of the profile `default`."""
+    return model_path(os.environ.get(MODEL_ENVIRONMENT_VARIABLE) or "default")
+
+
+def model_path(named: str) -> Path:
+    """The graph of one of PROFILES, out of the wheel or else the repository; any other name is a path."""
+    if named not in PROFILES:
         return Path(named)
     package = Path(__file__).resolve().parent
-    in_wheel = package / "_model" / "latest.onnx"
-    return in_wheel if in_wheel.exists() else package.parents[1] / "models" / "audio" / "latest.onnx"
+    in_wheel = package / "_model"
+    folder = in_wheel if in_wheel.exists() else package.parents[1] / "models" / "audio"
+    return folder / f"{PROFILES[named]}.onnx"
 
 
 def load_spec(graph_path: Path) -> ModelSpec:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from earwitness.model_spec import default_model_path
+from earwitness.model_spec import default_model_path, model_path
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     git_revision: str | None = None
     """What `GET /version` reports; read from the checkout where not set."""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _profile_or_path(cls, value: object) -> object:
+        return model_path(value) if isinstance(value, str) and value else value
 
     @field_validator(
         "run_timeout",
