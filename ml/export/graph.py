@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -69,10 +70,12 @@ def export_graph(network: SpoofNetwork, path: Path) -> Path:
         )
         if program is None:
             raise ExportError("the exporter returned no program")
+        packed = program.model_proto
+        pack_weights(packed)
+        optimised = onnx_ir.from_proto(packed)
         # Folding what is large would write the transform's kernel out; ONNX Runtime folds it when it loads the graph.
-        optimize_ir(program.model, input_size_limit=FOLDED_NUMBERS, output_size_limit=FOLDED_NUMBERS)
-    model = program.model_proto
-    pack_weights(model)
+        optimize_ir(optimised, input_size_limit=FOLDED_NUMBERS, output_size_limit=FOLDED_NUMBERS)
+    model = onnx_ir.to_proto(optimised)
     check_graph(model)
     forget_origin(model)
     onnx.save_model(model, partial)

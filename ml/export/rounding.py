@@ -1,9 +1,8 @@
 """Weights of 8 bits: a quarter of the file, and the same arithmetic.
 
     round_weights(network)          # before the export: what is compared with the graph is what is shipped
-    pack_weights(model)             # after it: 8-bit numbers, a scale a row, and the two nodes that multiply them out
+    pack_weights(model)             # before anything is folded into a matrix: 8-bit numbers and a scale for each row
 
-Matrices that the export folds a batch normalisation into are rounded like the others and keep their 32 bits.
 ONNX Runtime multiplies them out when it loads the graph, so nothing is rounded while it runs, and nothing is faster.
 A scale has so few digits that scale times number is exact: the packed graph gives what the unpacked one would.
 """

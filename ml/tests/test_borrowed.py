@@ -1,129 +1,165 @@
-"""The layers of a speech recogniser as features: a small graph in the place of the published one, with its names."""
+"""Heads on a recogniser's layers: what they are trained on, that they learn, and the run that they leave."""
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
+from ml.config import Experiment, load_experiment
+from ml.datasets.manifest import Label, read_manifest
 from ml.evaluation.metrics import roc_auc
-from ml.models.recogniser import BORROWED, MELS
+from ml.evaluation.scores import CLEAN
+from ml.models import build_network, recogniser
+from ml.models.recogniser import BLOCKS, BORROWED, HIDDEN, Encoder
 from ml.tests.conftest import SMOKE
-from ml.training import borrowed
-from ml.training.borrowed import HEARD_S, INPUT, LAYERS, Ears, main, train_head
+from ml.tests.test_recogniser import Published
+from ml.training.batches import load_bank
+from ml.training.borrowed import AUGMENTED, COPIED, HEADS, _Work, joined, main, statistics_of, train_head
+from ml.training.checkpoint import load, load_network
+from ml.training.inference import heldout_scores
+from ml.training.store import WaveformStore
+from ml.training.train import split_clips, train
+from ml.vocoders.copies import Copies
 
-WIDTH = 6
-FRAMES = 400
+MODEL = "blocks = 1\nhidden = 8\nembedding = 12\nframe_width = 8\n"
 
 
 @pytest.fixture(scope="module")
-def graph() -> bytes:
-    """Two frames of the spectrogram make one of the layers; every layer mixes the one before."""
-    rng = np.random.default_rng(3)
-    nodes = [
-        helper.make_node("Transpose", [INPUT], ["by_time"], perm=[0, 2, 1]),
-        helper.make_node("Reshape", ["by_time", "pairs"], ["frames"]),
-    ]
-    weights = [numpy_helper.from_array(np.array([0, FRAMES, 2 * MELS]), "pairs")]
-    before, size = "frames", 2 * MELS
-    for name in LAYERS:
-        matrix = rng.normal(0.0, size**-0.5, (size, WIDTH)).astype(np.float32)
-        weights.append(numpy_helper.from_array(matrix, f"{name}.weight"))
-        nodes += [
-            helper.make_node("MatMul", [before, f"{name}.weight"], [f"{name}.mixed"]),
-            helper.make_node("Tanh", [f"{name}.mixed"], [name]),
-        ]
-        before, size = name, WIDTH
-    nodes.append(helper.make_node("ReduceMax", [before], ["logits"]))
-    made = helper.make_graph(
-        nodes,
-        "ears",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", MELS, 2 * FRAMES])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, 1])],
-        weights,
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    content: bytes = model.SerializeToString()
-    onnx.checker.check_model(content)
-    return content
+def published() -> bytes:
+    torch.manual_seed(3)
+    return Published(
+        {k: 0.1 * torch.randn_like(v) for k, v in Encoder(BLOCKS, HIDDEN).state_dict().items()}
+    ).whole()
 
 
 @pytest.fixture
-def ears(graph: bytes, tmp_path: Path) -> Ears:
-    path = tmp_path / "ears.onnx"
-    path.write_bytes(graph)
-    return Ears(path)
+def config(published: bytes, toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The smoke experiment with a network of this architecture, and weights that lie in its cache as if fetched."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    sha256 = hashlib.sha256(published).hexdigest()
+    monkeypatch.setattr(recogniser, "BORROWED", replace(BORROWED, sha256=sha256))
+    (cache / f"published-{sha256[:16]}.pt").write_bytes(published)
+    text = SMOKE.read_text().replace("runs/smoke/cache", str(cache))
+    text = text.replace("runs/smoke/toy/manifest.csv", str(toy_manifest))
+    before, rest = text.split("[model]")
+    path = tmp_path / "listener.toml"
+    begin = before.replace('architecture = "seresnet"', 'architecture = "recogniser"')
+    path.write_text(f"{begin}[model]\n{MODEL}\n{rest[rest.index('[', 1) :]}")
+    return path
 
 
-def test_features_are_of_the_clip_alone_whatever_its_level_and_length(ears: Ears) -> None:
-    rng = np.random.default_rng(1)
-    clip = rng.normal(0.0, 0.05, 48_000).astype(np.float32)
-    found = ears.features(clip)
-    assert found.shape == (len(LAYERS) * 3 * WIDTH,)
-    assert np.allclose(ears.features(0.1 * clip), found, atol=1e-3)
-    longer = np.concatenate((rng.normal(0.0, 0.05, 160_000).astype(np.float32), np.tile(clip, 3)))
-    assert np.isfinite(ears.features(longer)).all()
-    assert np.array_equal(ears.features(longer), ears.features(longer[-int(16_000 * HEARD_S) :]))
-
-
-def test_the_spectrogram_is_the_one_that_the_recogniser_was_trained_on(ears: Ears) -> None:
-    """A tone of 1 kHz lies in the triangle about 15 mel (Slaney), everything far below it at the end of the range."""
-    time = np.arange(128_000) / 16_000
-    found = ears.spectrogram(np.sin(2 * np.pi * 1_000.0 * time).astype(np.float32))
-    assert found.shape == (MELS, 2 * FRAMES)
-    edges_mel = np.linspace(0.0, 45.245640471924965, MELS + 2)  # 8 kHz: 15 + 27 * ln(8) / ln(6.4)
-    assert int(found[:, 400].argmax()) == int(np.abs(edges_mel[1:-1] - 15.0).argmin())
-    assert float(found.max() - found.min()) == pytest.approx(2.0)
-
-
-def test_a_head_learns_what_the_features_tell_and_repeats_itself() -> None:
+def test_heads_learn_what_the_statistics_tell_and_repeat_themselves() -> None:
     rng = np.random.default_rng(2)
     features = rng.normal(3.0, 2.0, (600, 20)).astype(np.float32)
     is_spoof = features[:, 4] + features[:, 7] > 6.0
     heads = [train_head(features[:500], is_spoof[:500], seed, steps=300) for seed in (1, 1, 2)]
     with torch.no_grad():
-        first, again, other = (head(torch.from_numpy(features[500:])).numpy() for head in heads)
+        first, again, other = (head(torch.from_numpy(features[500:]))[0].numpy() for head in heads)
     assert roc_auc(first.astype(np.float64), is_spoof[500:]) > 0.9
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-def test_the_command_prints_the_shipped_detector_the_head_and_both(
-    graph: bytes,
-    toy_manifest: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_joined_heads_give_the_mean_of_their_logits() -> None:
+    rng = np.random.default_rng(2)
+    features = rng.normal(3.0, 2.0, (200, 20)).astype(np.float32)
+    heads = [train_head(features, features[:, 3] > 3.0, seed, embedding=8, steps=20) for seed in (1, 2, 3)]
+    given = torch.from_numpy(features)
+    with torch.no_grad():
+        score, embedding = joined(heads, 0.5)(given)
+        each = [head(given) for head in heads]
+    assert torch.allclose(score, torch.stack([one[0] for one in each]).mean(0), atol=1e-5)
+    assert torch.allclose(embedding, torch.cat([one[1] for one in each], dim=1), atol=1e-5)
+
+
+def test_what_is_heard_of_a_clip(config: Path, toy_manifest: Path, tmp_path: Path) -> None:
+    """As it lies; crops of it through the augmentation, different ones each time; copies of bona fide clips alone."""
+    experiment = load_experiment(config)
+    clips = [clip for clip in read_manifest(toy_manifest) if clip.split == "train"][:6]
+    assert {clip.label for clip in clips} == set(Label)
+    store = WaveformStore.open_or_build(clips, tmp_path / "store")
+    bank = load_bank("", store)
+    length = np.diff(store.offsets)
+    copies = Copies(store.offsets, (np.full(store.offsets[-1], 1_000, np.int16),))
+    clean, first, second, copied = (
+        _Work(store, name, experiment, bank, copies)
+        for name in (CLEAN, f"{AUGMENTED}-0", f"{AUGMENTED}-1", f"{COPIED}-0")
+    )
+    assert np.array_equal(clean.waveform(0), store.waveform(0))
+    assert clean.clips() == first.clips() == list(range(6))
+    assert copied.clips() == [i for i, clip in enumerate(store.clips) if clip.label is Label.BONAFIDE]
+    for index in range(6):
+        assert first.waveform(index).size <= length[index]
+        assert np.array_equal(first.waveform(index), first.waveform(index))
+    different = [not np.array_equal(first.waveform(i), second.waveform(i)) for i in range(6)]
+    assert any(different)
+    plain = replace(experiment, augment=replace(experiment.augment, untouched=1.0))
+    still = _Work(store, f"{COPIED}-0", plain, bank, copies)
+    assert np.allclose(still.waveform(still.clips()[0]), 1_000 / 32_767, atol=1e-4)
+
+
+def test_statistics_are_worked_out_once(config: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(config)
+    clips, split = split_clips(experiment)
     cache = tmp_path / "cache"
-    cache.mkdir()
-    config = tmp_path / "smoke.toml"
-    config.write_text(SMOKE.read_text().replace("runs/smoke/cache", str(cache)))
-    sha256 = hashlib.sha256(graph).hexdigest()
-    monkeypatch.setattr(borrowed, "BORROWED", replace(BORROWED, sha256=sha256))
-    (cache / f"published-{sha256[:16]}.pt").write_bytes(graph)
-    call = ["--config", str(config), "--manifest", str(toy_manifest), "--conditions", "clean", "short_1.5s"]
-    assert main([*call, "--jobs", "1"]) == 0
-    told = capsys.readouterr().out
-    rows = [line.split(" | ") for line in told.splitlines()]
-    assert rows[0][:4] == ["| condition", "logit", "AUC", "EER, %"]
-    assert [row[0].removeprefix("| ") for row in rows[2:]] == ["clean"] * 3 + ["short_1.5s"] * 3
-    assert rows[3][1] == "borrowed, 3 heads" and rows[4][1] == "both"
-    assert all(0.0 <= float(row[2]) <= 1.0 for row in rows[2:])
-    assert len(list(cache.glob("borrowed-*.npy"))) == 4
-    assert main([*call, "--jobs", "1"]) == 0
-    assert capsys.readouterr().out == told
+    store = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
+    network, _ = build_network("recogniser", experiment.model)
+    network.borrow(cache)
+    work = _Work(store, CLEAN, experiment, load_bank("", store))
+    first = statistics_of(work, network, cache, jobs=1)
+    assert first.shape == (len(store.clips), 3 * 384 * 2)
+    (kept,) = cache.glob("statistics-*.npy")
+    np.save(kept, first + 1.0)
+    assert np.array_equal(statistics_of(work, network, cache, jobs=1), first + 1.0)
+    with torch.no_grad():  # another encoder says something else
+        network.members[0].backbone.places.add_(0.1)  # type: ignore[union-attr,operator]
+    assert not np.array_equal(statistics_of(work, network, cache, jobs=1), first + 1.0)
 
 
-def test_what_can_not_be_brought_is_told(
-    toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tmp_path / "smoke.toml"
-    config.write_text(SMOKE.read_text().replace("runs/smoke/cache", str(tmp_path / "cache")))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    assert main(["--config", str(config), "--manifest", str(toy_manifest)]) == 2
-    assert "run again with a network" in capsys.readouterr().err
+    run = tmp_path / "listener-seed7"
+    call = ["--config", str(config), "--jobs", "1", "--conditions", "clean", "g711", "--out", str(run)]
+    assert main(call) == 0
+    printed = capsys.readouterr().out.splitlines()
+    rows = [line.strip("| ").split(" | ") for line in printed[2:]]
+    assert [row[0] for row in rows] == ["clean"] * 3 + ["g711"] * 3
+    assert [row[1] for row in rows[:3]][1:] == [f"smoke, {HEADS} heads", "both"]
+    saved = load(run / "last.pt")
+    network, _ = load_network(saved)
+    experiment: Experiment = saved.experiment
+    clips, split = split_clips(experiment)
+    store = WaveformStore.open_or_build([clips[i] for i in split.heldout], tmp_path / "cache")
+    scores, is_spoof = heldout_scores(network, store)
+    # The table hears whole clips, this the first 4 s cut to whole frames: nearly the same.
+    assert roc_auc(scores[:, 0].astype(np.float64), is_spoof) == pytest.approx(
+        saved.history[-1]["heldout_auc"], abs=0.1
+    )
+    begun = {name: value for name, value in network.state_dict().items() if ".frames." not in name}
+    stage = replace(
+        experiment,
+        name="placed",
+        start_from="listener",
+        train=replace(experiment.train, max_steps=2, evaluate_every=2, only_frames=True),
+    )
+    # `start_from` names the run by its experiment: the folder says listener, and so must what is asked for.
+    train(stage, tmp_path / "placed-seed7", quiet=True)
+    after = load(tmp_path / "placed-seed7" / "last.pt").averaged_weights
+    assert all(torch.equal(after[name], value) for name, value in begun.items())
+    assert any(
+        not torch.equal(after[name], value) for name, value in network.state_dict().items() if ".frames." in name
+    )
+
+
+def test_another_architecture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(SMOKE)]) == 2
+    assert 'architecture = "recogniser"' in capsys.readouterr().err
+
+
+def test_a_missing_experiment_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml" in capsys.readouterr().err

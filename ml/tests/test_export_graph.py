@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     LOCAL: {"channels": [4, 8, 8], "blocks": [1, 1, 1], "embedding": 8, "frames": "local"},
     "conformer": {"stem_channels": 4, "width": 8, "heads": 2, "blocks": 1, "kernel": 3, "embedding": 8},
     "raw": {"filters": 4, "channels": [4, 8], "strides": [16, 16], "embedding": 8},
-    "recogniser": {"blocks": 1, "hidden": 8, "width": 8, "embedding": 8},
+    "recogniser": {"blocks": 1, "hidden": 8, "embedding": 8, "frame_width": 8},
 }
 
 
@@ -84,7 +84,7 @@ def test_other_weights_are_noticed(graph: Path) -> None:
     with torch.no_grad():
         member = other.members[0]
         assert isinstance(member, Member)
-        member.head.score.bias.add_(0.01)
+        member.head.get_submodule("score").get_parameter("bias").add_(0.01)
     with pytest.raises(ExportError, match="score differs"):
         check_parity(other, graph, random_batches(1))
 

@@ -19,12 +19,16 @@ from ml.models.recogniser import (
     BORROWED,
     HEARD_FRAMES,
     HIDDEN,
+    LONGEST_Z,
     MELS,
     WIDTH,
     Encoder,
-    RecogniserMember,
+    FrameHead,
+    RecogniserConfig,
     RecogniserSpectrogram,
+    StatisticsHead,
     read_encoder,
+    statistics,
 )
 from ml.tests.speechlike import speechlike
 from ml.training.checkpoint import load
@@ -38,7 +42,7 @@ NAMES = {
     "wide": "fc1",
     "narrow": "fc2",
 }
-SMALL = {"blocks": 1, "hidden": 8, "width": 8, "embedding": 8}
+SMALL = {"blocks": 1, "hidden": 8, "embedding": 6, "frame_width": 8}
 
 
 class Published:
@@ -107,9 +111,7 @@ class Published:
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
     torch.manual_seed(3)
-    return {
-        name: 0.1 * torch.randn_like(value) for name, value in Encoder(BLOCKS, HIDDEN, 0.0).state_dict().items()
-    }
+    return {name: 0.1 * torch.randn_like(value) for name, value in Encoder(BLOCKS, HIDDEN).state_dict().items()}
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ def test_the_neurons_that_weigh_most_are_kept(weights: dict[str, Tensor]) -> Non
     heard = torch.randn(1, 1, MELS, 40, generator=torch.Generator().manual_seed(2))
     layers = {}
     for hidden in (HIDDEN, 700, 600):
-        encoder = Encoder(2, hidden, 0.0).eval()
+        encoder = Encoder(2, hidden).eval()
         encoder.take(given)
         with torch.no_grad():
             layers[hidden] = encoder(heard)
@@ -150,7 +152,7 @@ def test_the_neurons_that_weigh_most_are_kept(weights: dict[str, Tensor]) -> Non
 
 
 def test_a_clip_stands_at_the_end_of_what_the_encoder_was_tuned_on() -> None:
-    encoder = Encoder(1, 8, 0.0).eval()
+    encoder = Encoder(1, 8).eval()
     torch.nn.init.zeros_(encoder.second.weight)
     assert encoder.second.bias is not None
     torch.nn.init.zeros_(encoder.second.bias)
@@ -208,7 +210,7 @@ def test_training_starts_from_them_and_moves_them_less(
     network.borrow(borrowed)
     begun = network.state_dict()
     rate = experiment.train.learning_rate
-    place, ours = "members.0.backbone.encoder.places", "members.0.backbone.projections.1.1.weight"
+    place, ours = "members.0.backbone.places", "members.0.head.project.weight"
     # A first step of Adam moves every weight that has a gradient by the learning rate.
     assert float((trained[place] - begun[place]).abs().max()) == pytest.approx(1e-3 * rate, rel=0.05)
     fresh = build_network("recogniser", SMALL)[0].state_dict()[ours]
@@ -230,17 +232,48 @@ def test_no_more_than_there_is(model: dict[str, int]) -> None:
         build_network("recogniser", model)
 
 
-def test_frame_scores_change_where_the_sound_does() -> None:
+def test_the_head_reads_mean_spread_and_step_of_each_layer() -> None:
+    layers = [torch.randn(2, 30, WIDTH, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    found = statistics(layers)
+    assert found.shape == (2, RecogniserConfig(blocks=1).statistics)
+    for number, layer in enumerate(layers):
+        mean, deviation, step = found[:, 3 * number * WIDTH :][:, : 3 * WIDTH].chunk(3, dim=1)
+        assert torch.allclose(mean, layer.mean(1), atol=1e-5)
+        assert torch.allclose(deviation, layer.std(1, correction=0), atol=1e-5)
+        assert torch.allclose(step, layer.diff(dim=1).abs().mean(1), atol=1e-5)
+
+
+def test_what_lies_far_out_says_no_more_than_the_limit() -> None:
+    torch.manual_seed(1)
+    head = StatisticsHead(4, 3, 0.5).eval()
+    head.get_buffer("mean").fill_(2.0)
+    head.get_buffer("deviation").fill_(0.5)
+    near, far = torch.full((1, 4), 2.0 + 0.5 * LONGEST_Z), torch.full((1, 4), 900.0)
+    assert torch.equal(head(near)[0], head(far)[0])
+    assert not torch.equal(head(near)[0], head(torch.full((1, 4), 3.0))[0])
+    assert head(near)[1].shape == (1, 3)
+
+
+def test_a_frame_hears_what_stands_out_in_its_clip() -> None:
     torch.manual_seed(4)
-    network, hop = build_network("recogniser", SMALL)
-    member = network.eval().members[0]
-    assert isinstance(member, RecogniserMember)
-    clip = torch.from_numpy(speechlike(3.2))[None]
-    changed = clip.clone()
-    changed[:, 5 * hop : 7 * hop] = 0.3 * torch.randn(1, 2 * hop, generator=torch.Generator().manual_seed(5))
-    # Blocks hear the whole clip: without them only the frames around the change may move.
-    member.backbone.projections[1].requires_grad_(requires_grad=False)
-    torch.nn.init.zeros_(member.backbone.projections[1][1].weight)  # type: ignore[index]
+    frames = FrameHead(1, 8).eval()
+    layer = torch.zeros(1, 128, WIDTH)
+    layer[:, 64:80] = torch.randn(WIDTH, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
-        moved = (network(clip).frame_scores - network(changed).frame_scores).abs()[0]
-    assert moved[5:7].min() > 3 * moved[[0, 1, 2, 11, 12, 13]].max()
+        scores = frames([layer])[0]
+    assert scores.shape == (16,)
+    quiet = scores[2:5]  # away from the edges, and from what stands out
+    assert torch.allclose(quiet, quiet[:1].expand(3), atol=1e-5)
+    assert (scores[8:10] - quiet[0]).abs().min() > 1e-4
+
+
+def test_a_score_is_scaled_and_frames_are_not() -> None:
+    torch.manual_seed(4)
+    network, _ = build_network("recogniser", SMALL)
+    clip = torch.from_numpy(speechlike(2.0))[None]
+    with torch.no_grad():
+        before = network.eval()(clip)
+        network.members[0].scale_score(2.5)  # type: ignore[operator]
+        after = network(clip)
+    assert torch.allclose(after.score, 2.5 * before.score, rtol=1e-5)
+    assert torch.equal(after.frame_scores, before.frame_scores)

@@ -1,0 +1,154 @@
+"""Networks that were trained apart become one: out of runs, and out of graphs whose runs are gone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ml.config import ConfigError, Experiment
+from ml.export.graph import check_parity, export_graph, random_batches
+from ml.export.rounding import round_weights
+from ml.models import SpoofNetwork, build_network
+from ml.training.checkpoint import load, load_network, save
+from ml.training.inference import heldout_scores
+from ml.training.join import JOINED_KEY, main, take
+from ml.training.store import WaveformStore
+from ml.training.train import split_clips, train
+
+SERESNET = {
+    "frontend": {"margin": 200},
+    "channels": [4, 8, 8, 16],
+    "blocks": [1, 1, 1, 1],
+    "embedding": 8,
+    "frames": "local",
+    "pool": "rows",
+}
+RECOGNISER = {"blocks": 1, "hidden": 8, "embedding": 6, "frame_width": 8}
+
+
+def lived(network: SpoofNetwork) -> SpoofNetwork:
+    """As after training: no normalisation and no bias is what it began as."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_shipped_graph_is_read_back_into_its_network(tmp_path: Path, rounded: bool) -> None:
+    torch.manual_seed(1)
+    pair = {"members": [SERESNET, SERESNET]}
+    network = lived(build_network("ensemble", pair)[0])
+    if rounded:
+        round_weights(network)
+    graph = export_graph(network, tmp_path / "shipped.onnx")
+    again, _ = build_network("ensemble", pair)
+    for number, member in enumerate(again.members):
+        told = take(member, f"{graph}#{number}")  # type: ignore[arg-type]
+        assert told["source"] == f"{graph}#{number}" and told["graph_sha256"]
+    assert check_parity(again.eval(), graph, random_batches(1)).largest_difference < 1e-5
+
+
+@pytest.fixture
+def joint(smoke_experiment: Experiment) -> Experiment:
+    model = {"members": [SERESNET], "recognisers": [RECOGNISER]}
+    return replace(smoke_experiment, name="joint", architecture="ensemble", model=model)
+
+
+def write(experiment: Experiment, path: Path) -> Path:
+    """As a file, of the smoke experiment's values that matter here."""
+    member = "\n".join(f"{key} = {toml(value)}" for key, value in SERESNET.items())
+    other = "\n".join(f"{key} = {value}" for key, value in RECOGNISER.items())
+    data = experiment.data
+    path.write_text(
+        f'name = "{experiment.name}"\nseed = {experiment.seed}\narchitecture = "ensemble"\n'
+        f"[[model.members]]\n{member}\n[[model.recognisers]]\n{other}\n"
+        f'[data]\nmanifest = "{data.manifest}"\nnoise_dir = ""\nholdout_share = {data.holdout_share}\n'
+        f'holdout_seed = {data.holdout_seed}\ncache_dir = "{data.cache_dir}"\n'
+    )
+    return path
+
+
+def toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + " }"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def test_members_of_a_run_and_of_a_graph_vote_as_equals(
+    joint: Experiment, smoke_experiment: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = replace(
+        smoke_experiment,
+        architecture="seresnet",
+        model=SERESNET,
+        train=replace(smoke_experiment.train, max_steps=1, evaluate_every=1),
+    )
+    train(first, tmp_path / "first", quiet=True)
+    torch.manual_seed(5)
+    second = lived(build_network("recogniser", RECOGNISER)[0])
+    run = tmp_path / "second"
+    saved = load(tmp_path / "first" / "last.pt")
+    save(
+        replace(
+            saved,
+            experiment=replace(first, architecture="recogniser", model=RECOGNISER),
+            averaged_weights=second.state_dict(),
+        ),
+        run / "last.pt",
+    )
+    config = write(joint, tmp_path / "joint.toml")
+    out = tmp_path / "joint-run"
+    assert main(["--config", str(config), "--out", str(out), str(tmp_path / "first"), str(run)]) == 0
+    assert "held out_member1: AUC" in capsys.readouterr().out
+    done = load(out / "best.pt")
+    assert [one["source"] for one in done.provenance[JOINED_KEY]] == [str(tmp_path / "first"), str(run)]
+    network, _ = load_network(done)
+    clips, split = split_clips(done.experiment)
+    store = WaveformStore.open_or_build([clips[i] for i in split.heldout], Path(done.experiment.data.cache_dir))
+    joined, _ = heldout_scores(network, store)
+    alone, _ = heldout_scores(second, store)
+    assert np.std(joined[:, 1]) == pytest.approx(np.std(joined[:, 0]), rel=1e-3)
+    assert np.corrcoef(joined[:, 1], alone[:, 0])[0, 1] == pytest.approx(1.0, abs=1e-4)
+    kept = load(tmp_path / "first" / "last.pt").averaged_weights
+    assert torch.equal(
+        done.weights["members.0.backbone.layers.0.weight"], kept["members.0.backbone.layers.0.weight"]
+    )
+
+
+def test_a_source_that_does_not_fit_is_told(
+    joint: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write(joint, tmp_path / "joint.toml")
+    call = ["--config", str(config), "--out", str(tmp_path / "out")]
+    assert main([*call, "one"]) == 2
+    assert "has 2 members: name a source for each" in capsys.readouterr().err
+    assert main([*call, str(tmp_path / "none.onnx"), "runs/none"]) == 2
+    assert "no graph at" in capsys.readouterr().err
+    graph = export_graph(
+        build_network("seresnet", {**SERESNET, "embedding": 16})[0].eval(), tmp_path / "other.onnx"
+    )
+    assert main([*call, str(graph), "runs/none"]) == 2
+    assert "this member's" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_members_must_give_frames_alike() -> None:
+    with pytest.raises(ConfigError, match="as often"):
+        build_network("ensemble", {"members": [{**SERESNET, "time_stride": 1}], "recognisers": [RECOGNISER]})
+    with pytest.raises(ConfigError, match="the same for all members"):
+        build_network("ensemble", {"members": [SERESNET], "recognisers": [{**RECOGNISER, "margin": 0}]})
+
+
+@pytest.mark.parametrize("samples", [8_000, 8_159, 8_160, 20_480, 40_001, 64_000])
+def test_frames_agree_at_every_length(samples: int) -> None:
+    network, _ = build_network("ensemble", {"members": [SERESNET], "recognisers": [RECOGNISER]})
+    each = network.eval().each(torch.randn(1, samples) * 0.05)
+    assert each[0].frame_scores.shape == each[1].frame_scores.shape

@@ -1,0 +1,151 @@
+"""`python -m ml.training.join`: networks that were trained apart become members of one.
+
+    python -m ml.training.join --config ml/experiments/duo.toml --manifest runs/manifests/earcorpus.csv \\
+        --out runs/duo-seed1 models/audio/latest.onnx#0 runs/listener-seed1
+
+A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), or a
+graph that was shipped, whose run is no longer there; `#N` names one member of several. Scores of the members are
+brought to the spread of the first one's over the held-out clips, which asks for no labels: their mean is then a vote
+of equals.
+Leaves a checkpoint like that of a finished run. Exit codes: 0 done, 2 a source can't be used.
+"""
+
+import argparse
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from earwitness.model_spec import file_sha256
+from ml.config import ConfigError, load_experiment
+from ml.datasets.errors import DatasetError
+from ml.evaluation.metrics import equal_error_rate, roc_auc
+from ml.models import build_network
+from ml.models.heads import Member
+from ml.training.checkpoint import Checkpoint, load, save
+from ml.training.inference import heldout_scores
+from ml.training.store import WaveformStore
+from ml.training.train import BEST_NAME, CHECKPOINT_NAME, provenance, split_clips, training_clips
+
+JOINED_KEY = "joined_from"
+"""Of a run's provenance: where each member came from."""
+
+
+def take(member: Member, source: str) -> dict[str, object]:
+    """Give `member` the weights of `source`; what the provenance says of it. ConfigError where they don't fit."""
+    name, _, number = source.partition("#")
+    path, stem = Path(name), f"members.{int(number or 0)}."
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise ConfigError(f"no graph at {path}")
+        found = read_graph(path, stem, member)
+        told: dict[str, object] = {"graph_sha256": file_sha256(path)}
+    else:
+        saved = load(path / CHECKPOINT_NAME)
+        found = {key.removeprefix(stem): v for key, v in saved.averaged_weights.items() if key.startswith(stem)}
+        told = {"experiment": saved.experiment.name, "steps": saved.step, "provenance": saved.provenance}
+    wanted = member.state_dict()
+    if missing := wanted.keys() - found.keys():
+        raise ConfigError(f"{source} has no {min(missing)}: it is another network than this member")
+    for key, value in wanted.items():
+        if found[key].shape != value.shape:
+            raise ConfigError(f"{source}: {key} is {tuple(found[key].shape)}, this member's {tuple(value.shape)}")
+    member.load_state_dict({key: found[key] for key in wanted})
+    return told | {"source": source}
+
+
+def read_graph(path: Path, stem: str, member: Member) -> dict[str, Tensor]:
+    """The weights of one member by their names in PyTorch, out of an exported graph.
+
+    The export folds a batch normalisation into the layer before it and leaves its bias beside the weight; the
+    normalisation is then given back as one that adds that bias and does nothing else.
+    """
+    constants: dict[str, NDArray[np.float32]] = {
+        value.name.removeprefix(stem): numpy_helper.to_array(value)
+        for value in onnx.load(path).graph.initializer
+        if value.name.startswith(stem)
+    }
+    for name in [key.removesuffix(".numbers") for key in constants if key.endswith(".numbers")]:
+        constants[name] = constants[f"{name}.numbers"].astype(np.float32) * constants[f"{name}.scale"]
+    found = {name: torch.from_numpy(value.copy()) for name, value in constants.items()}
+    for place, sequence in member.named_modules():
+        if not isinstance(sequence, nn.Sequential):
+            continue
+        for (before, _), (after, norm) in pairwise(sequence.named_children()):
+            key = f"{place}.{after}"
+            if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and f"{key}.weight" not in found:
+                nothing = torch.zeros(norm.num_features)
+                found[f"{key}.weight"] = torch.ones(norm.num_features)
+                found[f"{key}.bias"] = found.get(f"{place}.{before}.weight_bias", nothing)
+                found[f"{key}.running_mean"] = nothing
+                found[f"{key}.running_var"] = torch.full((norm.num_features,), 1.0 - norm.eps)
+    counts = {name: value for name, value in member.state_dict().items() if name.endswith("num_batches_tracked")}
+    return counts | found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m ml.training.join",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="an experiment whose network has several members"
+    )
+    parser.add_argument("--manifest", help="instead of the experiment's")
+    parser.add_argument("--out", type=Path, required=True, help="the new run's folder")
+    parser.add_argument("sources", nargs="+", help="RUN or GRAPH.onnx, with #N where it is one of several members")
+    options = parser.parse_args(arguments)
+    try:
+        data = {} if options.manifest is None else {"data.manifest": options.manifest}
+        experiment = load_experiment(options.config, data)
+        network, _ = build_network(experiment.architecture, experiment.model)
+        if len(options.sources) != len(network.members):
+            raise ConfigError(f"{options.config} has {len(network.members)} members: name a source for each")
+        came_from = [
+            take(member, source)  # type: ignore[arg-type]  # a ModuleList holds modules
+            for member, source in zip(network.members, options.sources, strict=True)
+        ]
+        clips, split = split_clips(experiment)
+        cache = Path(experiment.data.cache_dir)
+        trained = WaveformStore.open_or_build(training_clips(experiment, clips, split), cache)
+        heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
+    except (ConfigError, DatasetError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    scores, is_spoof = heldout_scores(network, heldout)
+    factors = scores.std(axis=0)[0] / scores.std(axis=0)
+    for member, factor in zip(network.members, factors, strict=True):
+        member.scale_score(float(factor))  # type: ignore[operator]
+    scores = scores * factors
+    history: dict[str, float] = {"step": float(experiment.train.max_steps)}
+    for name, own in (("", scores.mean(axis=1)), *((f"_member{i}", own) for i, own in enumerate(scores.T))):
+        history[f"heldout_eer{name}"] = equal_error_rate(own.astype(np.float64), is_spoof)[0]
+        history[f"heldout_auc{name}"] = roc_auc(own.astype(np.float64), is_spoof)
+        print(f"held out{name}: AUC {history[f'heldout_auc{name}']:.3f}, EER {history[f'heldout_eer{name}']:.1%}")
+    weights = network.state_dict()
+    told = provenance(experiment, split, trained, heldout)
+    done = Checkpoint(
+        experiment=experiment,
+        step=experiment.train.max_steps,
+        weights=weights,
+        averaged_weights=weights,
+        optimiser={},
+        best_eer=history["heldout_eer"],
+        evaluations_since_best=0,
+        provenance=told | {JOINED_KEY: came_from},
+        history=(history,),
+    )
+    for name in (BEST_NAME, CHECKPOINT_NAME):
+        save(done, options.out / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
