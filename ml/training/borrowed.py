@@ -50,7 +50,7 @@ from ml.training.train import BEST_NAME, CHECKPOINT_NAME, provenance, split_clip
 from ml.vocoders.copies import Copies, clips_key, copies_for
 
 STATISTICS_VERSION = 1
-PASSES = 2
+PASSES = 1
 AUGMENTED, COPIED = "augmented", "copied"
 HEADS = 3
 """Their logits' mean is better than one's, and costs next to nothing."""
