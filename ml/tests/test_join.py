@@ -1,5 +1,6 @@
 """Networks that were trained apart become one: out of runs, and out of graphs whose runs are gone."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from earwitness.canonical import canonicalise
 from ml.config import ConfigError, Experiment
 from ml.export.graph import check_parity, export_graph, random_batches
 from ml.export.rounding import round_weights
 from ml.models import SpoofNetwork, build_network
+from ml.models.heads import Member
+from ml.tests.speechlike import speechlike
 from ml.training.checkpoint import load, load_network, save
 from ml.training.inference import heldout_scores
-from ml.training.join import JOINED_KEY, main, take
+from ml.training.join import JOINED_KEY, main, restore_norms, take
 from ml.training.store import WaveformStore
 from ml.training.train import split_clips, train
 
@@ -31,6 +35,9 @@ RECOGNISER = {"blocks": 1, "hidden": 8, "embedding": 6, "frame_width": 8}
 
 def lived(network: SpoofNetwork) -> SpoofNetwork:
     """As after training: no normalisation and no bias is what it began as."""
+    for parameter in network.parameters():
+        if not parameter.any():
+            nn.init.uniform_(parameter, -0.1, 0.1)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
@@ -54,6 +61,28 @@ def test_a_shipped_graph_is_read_back_into_its_network(tmp_path: Path, rounded: 
         told = take(member, f"{graph}#{number}")  # type: ignore[arg-type]
         assert told["source"] == f"{graph}#{number}" and told["graph_sha256"]
     assert check_parity(again.eval(), graph, random_batches(1)).largest_difference < 1e-5
+
+
+def test_what_is_read_back_says_the_same_and_can_be_trained_on(tmp_path: Path) -> None:
+    """Normalised by the batch, as in training, it says about what it says of single clips."""
+    torch.manual_seed(1)
+    network = lived(build_network("seresnet", SERESNET)[0])
+    graph = export_graph(network, tmp_path / "shipped.onnx")
+    clips = [speechlike(2.0, seed=seed) for seed in range(24)]
+    batch = torch.from_numpy(np.stack([canonicalise(clip).samples for clip in clips]))
+    again, _ = build_network("seresnet", {**SERESNET, "dropout": 0.0})
+    (member,) = again.members
+    assert isinstance(member, Member)
+    take(member, str(graph))
+    differences = []
+    for restored in (False, True):
+        if restored:
+            restore_norms(member, clips)
+        with torch.no_grad():
+            evaluated, trained = again.eval()(batch).score, copy.deepcopy(again).train()(batch).score
+            assert torch.allclose(evaluated, network(batch).score, atol=1e-3)
+        differences.append(float((evaluated - trained).abs().mean()))
+    assert differences[1] < 0.25 * differences[0]
 
 
 @pytest.fixture

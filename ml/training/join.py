@@ -12,6 +12,7 @@ Leaves a checkpoint like that of a finished run. Exit codes: 0 done, 2 a source 
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from earwitness.canonical import canonicalise
 from earwitness.model_spec import file_sha256
+from earwitness.waveform import Samples
 from ml.config import ConfigError, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.evaluation.metrics import equal_error_rate, roc_auc
@@ -35,6 +38,7 @@ from ml.training.train import BEST_NAME, CHECKPOINT_NAME, provenance, split_clip
 
 JOINED_KEY = "joined_from"
 """Of a run's provenance: where each member came from."""
+NORM_CLIPS = 256  # a quarter of a minute of a core
 
 
 def take(member: Member, source: str) -> dict[str, object]:
@@ -89,6 +93,47 @@ def read_graph(path: Path, stem: str, member: Member) -> dict[str, Tensor]:
     return counts | found
 
 
+@torch.no_grad()
+def restore_norms(member: Member, waveforms: Sequence[Samples]) -> None:
+    """Give back to normalisations that were folded away the mean and spread of what they get, as after training.
+
+    What the member says of a recording stays as it is; only so can training go on from it, which normalises by the
+    batch. `waveforms`: some hundred training clips.
+    """
+    folded = {
+        name: module
+        for name, module in member.named_modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        and module.affine
+        and bool((module.weight == 1.0).all())
+        and not bool(module.get_buffer("running_mean").any())
+    }
+    sums = {name: torch.zeros(3, module.num_features, dtype=torch.float64) for name, module in folded.items()}
+
+    def listen(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+        def heard(_module: nn.Module, given: tuple[Tensor]) -> None:
+            values = given[0].transpose(0, 1).flatten(1).double()
+            sums[name] += torch.stack(
+                [values.sum(1), values.square().sum(1), torch.full((len(values),), values.shape[1]).double()]
+            )
+
+        return heard
+
+    hooks = [module.register_forward_pre_hook(listen(name)) for name, module in folded.items()]
+    member.eval()
+    for waveform in waveforms:
+        member(torch.from_numpy(canonicalise(waveform).samples)[None])
+    for hook in hooks:
+        hook.remove()
+    for name, module in folded.items():
+        mean, square = sums[name][0] / sums[name][2], sums[name][1] / sums[name][2]
+        variance = (square - mean.square()).clamp(min=0.0)
+        module.get_buffer("running_mean").copy_(mean)
+        module.get_buffer("running_var").copy_(variance)
+        module.weight.copy_((variance + module.eps).sqrt())
+        module.bias.add_(mean.float())
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m ml.training.join",
@@ -119,6 +164,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, DatasetError, FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    stride = max(1, len(trained.clips) // NORM_CLIPS)
+    for member, told in zip(network.members, came_from, strict=True):
+        if "graph_sha256" in told:
+            restore_norms(member, [trained.waveform(i) for i in range(0, len(trained.clips), stride)])  # type: ignore[arg-type]
     scores, is_spoof = heldout_scores(network, heldout)
     factors = scores.std(axis=0)[0] / scores.std(axis=0)
     for member, factor in zip(network.members, factors, strict=True):
@@ -130,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         history[f"heldout_auc{name}"] = roc_auc(own.astype(np.float64), is_spoof)
         print(f"held out{name}: AUC {history[f'heldout_auc{name}']:.3f}, EER {history[f'heldout_eer{name}']:.1%}")
     weights = network.state_dict()
-    told = provenance(experiment, split, trained, heldout)
+    made = provenance(experiment, split, trained, heldout)
     done = Checkpoint(
         experiment=experiment,
         step=experiment.train.max_steps,
@@ -139,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         optimiser={},
         best_eer=history["heldout_eer"],
         evaluations_since_best=0,
-        provenance=told | {JOINED_KEY: came_from},
+        provenance=made | {JOINED_KEY: came_from},
         history=(history,),
     )
     for name in (BEST_NAME, CHECKPOINT_NAME):
