@@ -161,9 +161,8 @@ def test_a_source_that_does_not_fit_is_told(
     assert "has 2 members: name a source for each" in capsys.readouterr().err
     assert main([*call, str(tmp_path / "none.onnx"), "runs/none"]) == 2
     assert "no graph at" in capsys.readouterr().err
-    graph = export_graph(
-        build_network("seresnet", {**SERESNET, "embedding": 16})[0].eval(), tmp_path / "other.onnx"
-    )
+    other = lived(build_network("seresnet", {**SERESNET, "embedding": 16})[0])
+    graph = export_graph(other, tmp_path / "other.onnx")
     assert main([*call, str(graph), "runs/none"]) == 2
     assert "this member's" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
