@@ -75,6 +75,7 @@ class DataConfig:
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     max_steps: int = 4000
+    """0: nothing is trained step by step; another command makes the run."""
     batch_size: int = 32
     learning_rate: float = 1.5e-3
     borrowed_rate: float = 0.1

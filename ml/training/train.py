@@ -81,6 +81,11 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
                 f"{frame_hop}"
             )
         saved = load(run_dir / CHECKPOINT_NAME) if resume and (run_dir / CHECKPOINT_NAME).exists() else None
+        if saved is None and not settings.max_steps:
+            raise ConfigError(
+                f"{run_dir} holds no run, and {experiment.name!r} has no steps to train: another command makes it "
+                "(ml.training.borrowed, ml.training.join), as its file says"
+            )
         if saved is None:
             start = _starting_point(experiment, run_dir, network)
         else:  # it holds its own weights: the run it started from may be gone
@@ -93,6 +98,8 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         )
         if saved is not None:
             check_same_run(saved, experiment, state.provenance, run_dir)
+            if saved.step >= settings.max_steps:
+                return TrainResult(saved.step, saved.best_eer, run_dir / BEST_NAME, stopped_early=False)
             state.restore(saved)
             if state.evaluations_since_best >= settings.patience:
                 return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early=True)
