@@ -81,11 +81,6 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
                 f"{frame_hop}"
             )
         saved = load(run_dir / CHECKPOINT_NAME) if resume and (run_dir / CHECKPOINT_NAME).exists() else None
-        if saved is None and not settings.max_steps:
-            raise ConfigError(
-                f"{run_dir} holds no run, and {experiment.name!r} has no steps to train: another command makes it "
-                "(ml.training.borrowed, ml.training.join), as its file says"
-            )
         if saved is None:
             start = _starting_point(experiment, run_dir, network)
         else:  # it holds its own weights: the run it started from may be gone
@@ -166,6 +161,11 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
     ConfigError where that run is missing, is not at its end, is of another network or held other clips out: those
     would no longer be held out here.
     """
+    if not experiment.train.max_steps:
+        raise ConfigError(
+            f"{run_dir} holds no run, and {experiment.name!r} has no steps to train: another command makes it "
+            "(ml.training.borrowed, ml.training.join), as its file says"
+        )
     if not experiment.start_from:
         network.borrow(Path(experiment.data.cache_dir))
         return {}
