@@ -16,6 +16,7 @@ from ml.models import build_network, recogniser
 from ml.models.recogniser import BLOCKS, BORROWED, HIDDEN, Encoder
 from ml.tests.conftest import SMOKE
 from ml.tests.test_recogniser import Published
+from ml.training import borrowed
 from ml.training.batches import load_bank
 from ml.training.borrowed import AUGMENTED, COPIED, HEADS, _Work, joined, main, statistics_of, train_head
 from ml.training.checkpoint import load, load_network
@@ -24,6 +25,7 @@ from ml.training.store import WaveformStore
 from ml.training.train import split_clips, train
 from ml.vocoders.copies import Copies
 
+NEW_TABLE = "\n["
 MODEL = "blocks = 1\nhidden = 8\nembedding = 12\nframe_width = 8\n"
 
 
@@ -48,7 +50,7 @@ def config(published: bytes, toy_manifest: Path, tmp_path: Path, monkeypatch: py
     before, rest = text.split("[model]")
     path = tmp_path / "listener.toml"
     begin = before.replace('architecture = "seresnet"', 'architecture = "recogniser"')
-    path.write_text(f"{begin}[model]\n{MODEL}\n{rest[rest.index('[', 1) :]}")
+    path.write_text(f"{begin}[model]\n{MODEL}\n{rest[rest.index(NEW_TABLE) :]}")
     return path
 
 
@@ -120,8 +122,9 @@ def test_statistics_are_worked_out_once(config: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(borrowed, "STEPS", 60)
     run = tmp_path / "listener-seed7"
     call = ["--config", str(config), "--jobs", "1", "--conditions", "clean", "g711", "--out", str(run)]
     assert main(call) == 0

@@ -257,14 +257,14 @@ def test_what_lies_far_out_says_no_more_than_the_limit() -> None:
 def test_a_frame_hears_what_stands_out_in_its_clip() -> None:
     torch.manual_seed(4)
     frames = FrameHead(1, 8).eval()
-    layer = torch.zeros(1, 128, WIDTH)
-    layer[:, 64:80] = torch.randn(WIDTH, generator=torch.Generator().manual_seed(5))
+    layer = torch.zeros(1, 256, WIDTH)
+    layer[:, 160:176] = torch.randn(WIDTH, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         scores = frames([layer])[0]
-    assert scores.shape == (16,)
-    quiet = scores[2:5]  # away from the edges, and from what stands out
-    assert torch.allclose(quiet, quiet[:1].expand(3), atol=1e-5)
-    assert (scores[8:10] - quiet[0]).abs().min() > 1e-4
+    assert scores.shape == (32,)
+    quiet = scores[6:12]  # away from the edges, and from what stands out
+    assert torch.allclose(quiet, quiet[:1].expand(6), atol=1e-6)
+    assert (scores[20:22] - quiet[0]).abs().min() > 1e-4
 
 
 def test_a_score_is_scaled_and_frames_are_not() -> None:

@@ -207,7 +207,11 @@ class _Training:
         size, dropout = head.project.out_features, head.dropout.p
         seeds = range(HEADS * self.experiment.seed, HEADS * (self.experiment.seed + 1))
         return joined(
-            [train_head(inputs, labels, seed, embedding=size // HEADS, dropout=dropout) for seed in seeds], dropout
+            [
+                train_head(inputs, labels, seed, embedding=size // HEADS, dropout=dropout, steps=STEPS)
+                for seed in seeds
+            ],
+            dropout,
         )
 
 
