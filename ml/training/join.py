@@ -6,7 +6,7 @@
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), or a
 graph that was shipped, whose run is no longer there; `#N` names one member of several. Scores of the members are
 brought to the spread of the first one's over the held-out clips, which asks for no labels: their mean is then a vote
-of equals.
+of equals, or as `--weights` says.
 Leaves a checkpoint like that of a finished run. Exit codes: 0 done, 2 a source can't be used.
 """
 
@@ -38,6 +38,7 @@ from ml.training.train import BEST_NAME, CHECKPOINT_NAME, provenance, split_clip
 
 JOINED_KEY = "joined_from"
 """Of a run's provenance: where each member came from."""
+WEIGHTS_KEY = "joined_with_weights"
 NORM_CLIPS = 256  # a quarter of a minute of a core
 
 
@@ -145,14 +146,24 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--manifest", help="instead of the experiment's")
     parser.add_argument("--out", type=Path, required=True, help="the new run's folder")
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        help="of the members' votes, one each (default: every vote counts alike)",
+    )
     parser.add_argument("sources", nargs="+", help="RUN or GRAPH.onnx, with #N where it is one of several members")
     options = parser.parse_args(arguments)
     try:
         data = {} if options.manifest is None else {"data.manifest": options.manifest}
         experiment = load_experiment(options.config, data)
         network, _ = build_network(experiment.architecture, experiment.model)
-        if len(options.sources) != len(network.members):
-            raise ConfigError(f"{options.config} has {len(network.members)} members: name a source for each")
+        count = len(network.members)
+        weights = np.array(options.weights or [1.0] * count)
+        if len(options.sources) != count:
+            raise ConfigError(f"{options.config} has {count} members: name a source for each")
+        if len(weights) != count or weights.min() <= 0.0:
+            raise ConfigError(f"--weights needs a number above 0 for each of {count} members")
         came_from = [
             take(member, source)  # type: ignore[arg-type]  # a ModuleList holds modules
             for member, source in zip(network.members, options.sources, strict=True)
@@ -169,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "graph_sha256" in told:
             restore_norms(member, [trained.waveform(i) for i in range(0, len(trained.clips), stride)])  # type: ignore[arg-type]
     scores, is_spoof = heldout_scores(network, heldout)
-    factors = scores.std(axis=0)[0] / scores.std(axis=0)
+    factors = scores.std(axis=0)[0] / scores.std(axis=0) * weights / weights.mean()
     for member, factor in zip(network.members, factors, strict=True):
         member.scale_score(float(factor))  # type: ignore[operator]
     scores = scores * factors
@@ -178,17 +189,17 @@ def main(arguments: list[str] | None = None) -> int:
         history[f"heldout_eer{name}"] = equal_error_rate(own.astype(np.float64), is_spoof)[0]
         history[f"heldout_auc{name}"] = roc_auc(own.astype(np.float64), is_spoof)
         print(f"held out{name}: AUC {history[f'heldout_auc{name}']:.3f}, EER {history[f'heldout_eer{name}']:.1%}")
-    weights = network.state_dict()
+    trained_weights = network.state_dict()
     made = provenance(experiment, split, trained, heldout)
     done = Checkpoint(
         experiment=experiment,
         step=experiment.train.max_steps,
-        weights=weights,
-        averaged_weights=weights,
+        weights=trained_weights,
+        averaged_weights=trained_weights,
         optimiser={},
         best_eer=history["heldout_eer"],
         evaluations_since_best=0,
-        provenance=made | {JOINED_KEY: came_from},
+        provenance=made | {JOINED_KEY: came_from, WEIGHTS_KEY: weights.tolist()},
         history=(history,),
     )
     for name in (BEST_NAME, CHECKPOINT_NAME):
