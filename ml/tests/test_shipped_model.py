@@ -8,21 +8,29 @@ import pytest
 
 from earwitness.canonical import canonicalise
 from earwitness.media import read_waveform
+from earwitness.model_spec import PROFILES
 from earwitness.scorer import Scorer, load_scorer
 from earwitness.sources import MEDIA_SUFFIXES
 from earwitness.waveform import Samples, sample_count
 from ml.evaluation.conditions import EXTREME
 from ml.evaluation.summary_goals import MODEL_LIMIT_BYTES
 from ml.export.graph import check_graph
+from ml.export.promote import ACCURATE_LIMIT_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / "models" / "audio" / "latest.onnx"
+SHELF = ROOT / "models" / "audio"
+LIMITS_BYTES = {"latest": MODEL_LIMIT_BYTES, "accurate": ACCURATE_LIMIT_BYTES}
 WINDOW = sample_count(4.0)
 
 
+@pytest.fixture(scope="module", params=PROFILES.values())
+def model(request: pytest.FixtureRequest) -> Path:
+    return SHELF / f"{request.param}.onnx"
+
+
 @pytest.fixture(scope="module")
-def scorer() -> Scorer:
-    return load_scorer(MODEL)
+def scorer(model: Path) -> Scorer:
+    return load_scorer(model)
 
 
 def llrs(scorer: Scorer, waveforms: list[Samples]) -> np.ndarray:
@@ -30,9 +38,21 @@ def llrs(scorer: Scorer, waveforms: list[Samples]) -> np.ndarray:
     return np.array([scorer.spec.calibration.llr(score) for score in scores])
 
 
-def test_it_passes_the_gates_of_the_export() -> None:
-    check_graph(onnx.load(MODEL))
-    assert MODEL.stat().st_size <= MODEL_LIMIT_BYTES
+def test_it_passes_the_gates_of_the_export(model: Path) -> None:
+    check_graph(onnx.load(model))
+    assert model.stat().st_size <= LIMITS_BYTES[model.stem]
+
+
+def test_the_notices_of_borrowed_weights_travel_with_them() -> None:
+    notice = (SHELF / "NOTICE").read_text(encoding="utf-8")
+    assert "accurate.onnx" in notice
+    for holder in (
+        "Copyright (c) 2022 OpenAI",
+        "Daily",
+        "Permission is hereby granted",
+        "Redistributions in binary",
+    ):
+        assert holder in notice
 
 
 def test_extreme_compression_makes_the_detector_less_sure(scorer: Scorer) -> None:

@@ -141,6 +141,26 @@ def test_a_much_worse_model_is_refused(run: Path, toy_manifest: Path, tmp_path: 
     assert export_main(["promote", "--models", str(models), "--allow-worse", *scoring]) == 0
 
 
+def test_an_accurate_model_stands_beside_the_latest_where_it_is_better(
+    run: Path, toy_manifest: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(run / "models", models)
+    before = (models / "latest.json").read_bytes()
+    scoring = ["--run", str(run), "--manifest", str(toy_manifest), "--jobs", "1", "--quiet", *SPLICES]
+    accurate = ["promote", "--accurate", "--models", str(models), *scoring]
+    assert export_main(accurate) == 1  # the same network is not two points better than itself
+    assert not (models / "accurate.onnx").exists()
+    spec = load_spec(models / "latest.onnx")
+    worse = replace(spec, evaluation={**spec.evaluation, "eer": spec.evaluation["eer"] + 0.03})
+    (models / "latest.json").write_text(worse.to_json())
+    assert export_main(accurate) == 0
+    assert load_scorer(models / "accurate.onnx").spec.graph_sha256 == spec.graph_sha256
+    (models / "latest.json").write_bytes(before)
+    assert load_spec(models / "latest.onnx") == spec  # nothing else moved
+    assert not (models / "previous.onnx").exists()
+
+
 def test_a_hundred_inferences_are_equal(run: Path) -> None:
     scorer = load_scorer(run / "models" / "latest.onnx")
     window = np.zeros((1, 64_000), np.float32)
