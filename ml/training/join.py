@@ -1,7 +1,8 @@
 """`python -m ml.training.join`: networks that were trained apart become members of one.
 
-    python -m ml.training.join --config ml/experiments/duo.toml --manifest runs/manifests/earcorpus.csv \\
-        --out runs/duo-seed1 models/audio/latest.onnx#0 runs/listener-seed1
+    python -m ml.training.join --config ml/experiments/trio.toml --manifest runs/manifests/earcorpus.csv \\
+        --weights 1 1 2 --out runs/trio-seed1 \\
+        models/audio/latest.onnx#0 models/audio/latest.onnx#1 runs/listener_large-seed1
 
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), or a
 graph that was shipped, whose run is no longer there; `#N` names one member of several. Scores of the members are

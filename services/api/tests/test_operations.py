@@ -51,6 +51,19 @@ def test_every_setting_is_in_the_table_and_the_table_names_no_other() -> None:
     assert named == SETTINGS
 
 
+@pytest.mark.parametrize(
+    ("named", "path"),
+    [
+        ("default", ROOT / "models" / "audio" / "latest.onnx"),
+        ("accurate", ROOT / "models" / "audio" / "accurate.onnx"),
+        ("/srv/models/ours.onnx", Path("/srv/models/ours.onnx")),
+    ],
+)
+def test_the_model_is_a_profile_or_a_path(named: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARWITNESS_MODEL", named)
+    assert Settings().model == path
+
+
 @pytest.mark.parametrize("name", ["docs/operations.md", "deploy/Containerfile", "deploy/compose.yaml"])
 def test_only_settings_that_exist_are_named(name: str) -> None:
     text = (ROOT / name).read_text()
