@@ -161,7 +161,7 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
     ConfigError where that run is missing, is not at its end, is of another network or held other clips out: those
     would no longer be held out here.
     """
-    if not experiment.train.max_steps:
+    if not experiment.train.max_steps and not experiment.start_from:
         raise ConfigError(
             f"{run_dir} holds no run, and {experiment.name!r} has no steps to train: another command makes it "
             "(ml.training.borrowed, ml.training.join), as its file says"
