@@ -171,7 +171,7 @@ def test_the_stages_before_are_trained_first(
     text = (
         SMOKE.read_text()
         .replace("runs/smoke/cache", str(tmp_path / "cache"))
-        .replace("max_steps = 90", "max_steps = 1")
+        .replace("max_steps = 150", "max_steps = 1")
     )
     (tmp_path / "one.toml").write_text(text.replace('"smoke"', '"one"'))
     (tmp_path / "two.toml").write_text(text.replace('"smoke"', '"two"\nstart_from = "one"'))
