@@ -233,6 +233,13 @@ class RecogniserMember(Member):
     def frame_parts(self) -> list[nn.Module]:
         return [self.frames]
 
+    @torch.no_grad()
+    def scale_embedding(self, factor: float) -> None:
+        """Multiply every embedding by `factor`, above 0; scores stay as they are."""
+        self.head.project.weight.mul_(factor)
+        self.head.project.bias.mul_(factor)
+        self.head.score.weight.div_(factor)
+
     def borrow(self, folder: Path) -> None:
         self.backbone.take(read_encoder(fetch(BORROWED, folder)))
 

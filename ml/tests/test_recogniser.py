@@ -275,5 +275,9 @@ def test_a_score_is_scaled_and_frames_are_not() -> None:
         before = network.eval()(clip)
         network.members[0].scale_score(2.5)  # type: ignore[operator]
         after = network(clip)
+        network.members[0].scale_embedding(0.1)  # type: ignore[operator]
+        smaller = network(clip)
     assert torch.allclose(after.score, 2.5 * before.score, rtol=1e-5)
+    assert torch.allclose(smaller.score, after.score, rtol=1e-4)
+    assert torch.allclose(smaller.embedding, 0.1 * after.embedding, rtol=1e-4)
     assert torch.equal(after.frame_scores, before.frame_scores)

@@ -4,8 +4,8 @@
         --weights 1 1 2 --out runs/trio-seed1 \\
         models/audio/latest.onnx#0 models/audio/latest.onnx#1 runs/listener_large-seed1
 
-A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), or a
-graph that was shipped, whose run is no longer there; `#N` names one member of several. Scores of the members are
+A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end) or one of
+its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of several. Scores of the members are
 brought to the spread of the first one's over the held-out clips, which asks for no labels: their mean is then a vote
 of equals, or as `--weights` says.
 Leaves a checkpoint like that of a finished run. Exit codes: 0 done, 2 a source can't be used.
@@ -31,15 +31,17 @@ from ml.config import ConfigError, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.evaluation.metrics import equal_error_rate, roc_auc
 from ml.models import build_network
-from ml.models.heads import Member
+from ml.models.heads import Member, SpoofNetwork
+from ml.models.recogniser import RecogniserMember
 from ml.training.checkpoint import Checkpoint, load, save
-from ml.training.inference import heldout_scores
+from ml.training.inference import heldout_scores, judge_waveforms
 from ml.training.store import WaveformStore
 from ml.training.train import BEST_NAME, CHECKPOINT_NAME, provenance, split_clips, training_clips
 
 JOINED_KEY = "joined_from"
 """Of a run's provenance: where each member came from."""
 WEIGHTS_KEY = "joined_with_weights"
+SPREAD_FLOOR = 1e-6
 NORM_CLIPS = 256  # a quarter of a minute of a core
 
 
@@ -53,7 +55,7 @@ def take(member: Member, source: str) -> dict[str, object]:
         found = read_graph(path, stem, member)
         told: dict[str, object] = {"graph_sha256": file_sha256(path)}
     else:
-        saved = load(path / CHECKPOINT_NAME)
+        saved = load(path if path.suffix == ".pt" else path / CHECKPOINT_NAME)
         found = {key.removeprefix(stem): v for key, v in saved.averaged_weights.items() if key.startswith(stem)}
         told = {"experiment": saved.experiment.name, "steps": saved.step, "provenance": saved.provenance}
     wanted = member.state_dict()
@@ -177,9 +179,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     stride = max(1, len(trained.clips) // NORM_CLIPS)
+    listened = [trained.waveform(i) for i in range(0, len(trained.clips), stride)]
     for member, told in zip(network.members, came_from, strict=True):
         if "graph_sha256" in told:
-            restore_norms(member, [trained.waveform(i) for i in range(0, len(trained.clips), stride)])  # type: ignore[arg-type]
+            restore_norms(member, listened)  # type: ignore[arg-type]
+    for member in network.members:
+        if isinstance(member, RecogniserMember):  # of the size of the others': rounding is judged by one limit
+            spread = judge_waveforms(SpoofNetwork(member), listened).embedding.std()
+            member.scale_embedding(1.0 / max(float(spread), SPREAD_FLOOR))
     scores, is_spoof = heldout_scores(network, heldout)
     factors = scores.std(axis=0)[0] / scores.std(axis=0) * weights / weights.mean()
     for member, factor in zip(network.members, factors, strict=True):
