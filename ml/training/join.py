@@ -4,10 +4,10 @@
         --weights 1 1 2 --out runs/trio-seed1 \\
         models/audio/latest.onnx#0 models/audio/latest.onnx#1 runs/listener_large-seed1
 
-A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end) or one of
-its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of several. Scores of the members are
-brought to the spread of the first one's over the held-out clips, which asks for no labels: their mean is then a vote
-of equals, or as `--weights` says.
+A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), one of
+its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of
+several. Scores of the members are brought to the spread of the first one's over the held-out clips, which asks for no
+labels: their mean is then a vote of equals, or as `--weights` says.
 Leaves a checkpoint like that of a finished run. Exit codes: 0 done, 2 a source can't be used.
 """
 
