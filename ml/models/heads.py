@@ -47,6 +47,19 @@ class AttentiveHead(nn.Module):
         return Scores(score, self.frame_score(features).squeeze(1), embedding)
 
 
+def frame_scorer(width: int, hidden: int) -> nn.Sequential:
+    """(batch, width, frames) to (batch, 1, frames): a score of each frame out of it and its neighbours."""
+    return nn.Sequential(
+        nn.Conv1d(width, hidden, 1, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+        nn.Conv1d(hidden, hidden, LOCAL_KERNEL, padding=LOCAL_KERNEL // 2, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(),
+        nn.Conv1d(hidden, 1, 1),
+    )
+
+
 class LocalFrames(nn.Module):
     """(batch, frames) logits to add to the frame scores, from the maps of stages before the last.
 
@@ -63,15 +76,7 @@ class LocalFrames(nn.Module):
             nn.Sequential(nn.Conv1d(channels * rows, width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU())
             for channels, rows in stages
         )
-        self.score = nn.Sequential(
-            nn.Conv1d(4 * width * len(stages), hidden, 1, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Conv1d(hidden, hidden, LOCAL_KERNEL, padding=LOCAL_KERNEL // 2, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Conv1d(hidden, 1, 1),
-        )
+        self.score = frame_scorer(4 * width * len(stages), hidden)
         # Adds nothing before it has learnt something.
         last = self.score[-1]
         assert isinstance(last, nn.Conv1d)

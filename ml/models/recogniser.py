@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from earwitness.waveform import SAMPLE_RATE_HZ
 from ml.models.frontend import FrontendConfig, PowerSpectrum, slaney_filters
-from ml.models.heads import LOCAL_KERNEL, Member, Scores, SpoofNetwork
+from ml.models.heads import Member, Scores, SpoofNetwork, frame_scorer
 from ml.published import PublishedWeights, fetch
 
 BORROWED = PublishedWeights(
@@ -191,15 +191,7 @@ class FrameHead(nn.Module):
                 for _ in range(HALVINGS)
             )
         )
-        self.score = nn.Sequential(
-            nn.Conv1d(2 * width, hidden, 1, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Conv1d(hidden, hidden, LOCAL_KERNEL, padding=LOCAL_KERNEL // 2, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Conv1d(hidden, 1, 1),
-        )
+        self.score = frame_scorer(2 * width, hidden)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """(batch, frames, WIDTH) each to (batch, frames / 8, rounded up)."""

@@ -146,6 +146,10 @@ def test_members_of_a_run_and_of_a_graph_vote_as_equals(
     alone, _ = heldout_scores(second, store)
     assert np.std(joined[:, 1]) == pytest.approx(np.std(joined[:, 0]), rel=1e-3)
     assert np.corrcoef(joined[:, 1], alone[:, 0])[0, 1] == pytest.approx(1.0, abs=1e-4)
+    uneven = ["--config", str(config), "--weights", "1", "3", "--out", str(tmp_path / "uneven")]
+    assert main([*uneven, str(tmp_path / "first" / "best.pt"), str(run)]) == 0
+    weighed, _ = heldout_scores(load_network(load(tmp_path / "uneven" / "last.pt"))[0], store)
+    assert np.std(weighed[:, 1]) == pytest.approx(3.0 * np.std(weighed[:, 0]), rel=1e-3)
     kept = load(tmp_path / "first" / "last.pt").averaged_weights
     assert torch.equal(
         done.weights["members.0.backbone.layers.0.weight"], kept["members.0.backbone.layers.0.weight"]
@@ -159,6 +163,8 @@ def test_a_source_that_does_not_fit_is_told(
     call = ["--config", str(config), "--out", str(tmp_path / "out")]
     assert main([*call, "one"]) == 2
     assert "has 2 members: name a source for each" in capsys.readouterr().err
+    assert main([*call, "--weights", "1", "0", "--config", str(config), "one", "two"]) == 2
+    assert "a number above 0 for each of 2 members" in capsys.readouterr().err
     assert main([*call, str(tmp_path / "none.onnx"), "runs/none"]) == 2
     assert "no graph at" in capsys.readouterr().err
     other = lived(build_network("seresnet", {**SERESNET, "embedding": 16})[0])

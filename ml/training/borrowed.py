@@ -44,9 +44,8 @@ from ml.models import SpoofNetwork, build_network
 from ml.models.recogniser import RecogniserMember, StatisticsHead
 from ml.processes import spread
 from ml.training.batches import load_bank
-from ml.training.checkpoint import Checkpoint, save
 from ml.training.store import WaveformStore
-from ml.training.train import BEST_NAME, CHECKPOINT_NAME, provenance, split_clips, training_clips
+from ml.training.train import leave_run, provenance, split_clips, training_clips
 from ml.vocoders.copies import Copies, clips_key, copies_for
 
 STATISTICS_VERSION = 1
@@ -287,20 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "heldout_auc": roc_auc(borrowed, truth),
             }
     if options.out is not None:
-        weights = network.state_dict()
-        done = Checkpoint(
-            experiment=experiment,
-            step=experiment.train.max_steps,
-            weights=weights,
-            averaged_weights=weights,
-            optimiser={},
-            best_eer=history.get("heldout_eer", 1.0),
-            evaluations_since_best=0,
-            provenance=provenance(experiment, split, trained, heldout),
-            history=(history,) if history else (),
-        )
-        for name in (BEST_NAME, CHECKPOINT_NAME):
-            save(done, options.out / name)
+        leave_run(experiment, network, provenance(experiment, split, trained, heldout), history, options.out)
     return 0
 
 

@@ -33,10 +33,10 @@ from ml.evaluation.metrics import equal_error_rate, roc_auc
 from ml.models import build_network
 from ml.models.heads import Member, SpoofNetwork
 from ml.models.recogniser import RecogniserMember
-from ml.training.checkpoint import Checkpoint, load, save
+from ml.training.checkpoint import load
 from ml.training.inference import heldout_scores, judge_waveforms
 from ml.training.store import WaveformStore
-from ml.training.train import BEST_NAME, CHECKPOINT_NAME, provenance, split_clips, training_clips
+from ml.training.train import CHECKPOINT_NAME, leave_run, provenance, split_clips, training_clips
 
 JOINED_KEY = "joined_from"
 """Of a run's provenance: where each member came from."""
@@ -197,21 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
         history[f"heldout_eer{name}"] = equal_error_rate(own.astype(np.float64), is_spoof)[0]
         history[f"heldout_auc{name}"] = roc_auc(own.astype(np.float64), is_spoof)
         print(f"held out{name}: AUC {history[f'heldout_auc{name}']:.3f}, EER {history[f'heldout_eer{name}']:.1%}")
-    trained_weights = network.state_dict()
-    made = provenance(experiment, split, trained, heldout)
-    done = Checkpoint(
-        experiment=experiment,
-        step=experiment.train.max_steps,
-        weights=trained_weights,
-        averaged_weights=trained_weights,
-        optimiser={},
-        best_eer=history["heldout_eer"],
-        evaluations_since_best=0,
-        provenance=made | {JOINED_KEY: came_from, WEIGHTS_KEY: weights.tolist()},
-        history=(history,),
-    )
-    for name in (BEST_NAME, CHECKPOINT_NAME):
-        save(done, options.out / name)
+    told = provenance(experiment, split, trained, heldout)
+    told |= {JOINED_KEY: came_from, WEIGHTS_KEY: weights.tolist()}
+    leave_run(experiment, network, told, history, options.out)
     return 0
 
 

@@ -126,6 +126,30 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early)
 
 
+def leave_run(
+    experiment: Experiment,
+    network: SpoofNetwork,
+    told: Mapping[str, object],
+    history: Mapping[str, float],
+    run_dir: Path,
+) -> None:
+    """Leave in `run_dir` what a finished run leaves, of a network that another command than training made."""
+    weights = network.state_dict()
+    done = Checkpoint(
+        experiment=experiment,
+        step=experiment.train.max_steps,
+        weights=weights,
+        averaged_weights=weights,
+        optimiser={},
+        best_eer=history.get("heldout_eer", math.inf),
+        evaluations_since_best=0,
+        provenance=dict(told),
+        history=(dict(history),) if history else (),
+    )
+    for name in (BEST_NAME, CHECKPOINT_NAME):
+        save(done, run_dir / name)
+
+
 def run_folder(runs: Path, experiment: Experiment) -> Path:
     """Where a run lies by default, and where one that starts from it looks for it."""
     return runs / f"{experiment.name}-seed{experiment.seed}"
