@@ -124,7 +124,8 @@ def _without_silence(samples: Samples) -> Samples:
 
 
 def _clip(voice: Voice, path: Path) -> Clip:
-    language = re.match(r"[a-z]{2}(?![a-z])", voice.name) if voice.program == "espeak-ng" else re.match("en", "en")
+    # espeak-ng's tags begin with ISO 639-1 where there is a code of two letters, else with ISO 639-3.
+    code = re.match(r"[a-z]{2}(?![a-z])", voice.name if voice.program == "espeak-ng" else "en")
     return Clip(
         path=path,
         label=Label.SPOOF,
@@ -134,8 +135,8 @@ def _clip(voice: Voice, path: Path) -> Clip:
         speaker=UNKNOWN,
         source_set=f"{SOURCE}-{voice.program}",
         source_repo=SOURCE,
-        language=language.group() if language else UNKNOWN,
-        duration_s=seconds(path.stat().st_size // 2),
+        language=code.group() if code else UNKNOWN,
+        duration_s=seconds(path.stat().st_size // 2),  # 16 bits; the header is a millisecond
         sample_rate_hz=SAMPLE_RATE_HZ,
         codec="pcm_s16le",
         split="train",
