@@ -55,10 +55,8 @@ def promote(
     eer = report.summary.pooled.eer
     if eer is None or eer > MAX_EER:
         raise ExportError(f"pooled EER is {eer}, at most {MAX_EER} may be shipped")
-    if accurate:
-        _check_better(eer, models, allow_worse=allow_worse)
-    else:
-        _check_against_shipped(eer, models, allow_worse=allow_worse)
+    if not allow_worse:
+        (_check_better if accurate else _check_against_shipped)(eer, models)
     try:
         spec = shelf.unused_version(models, replace(draft, evaluation=spec_summary(report, draft)))
     except ValueError as error:
@@ -111,26 +109,28 @@ def measure_latency_ms(scorer: Scorer) -> float:
     return (time.perf_counter() - started) * 1000 / LATENCY_REPETITIONS
 
 
-def _check_against_shipped(eer: float, models: Path, *, allow_worse: bool) -> None:
-    shipped = shelf.whole(models, shelf.LATEST)
-    if allow_worse or shipped is None:
-        return
-    before = shipped.evaluation.get("eer")
-    if isinstance(before, float) and eer > before + WORSE_BY_AT_MOST:
+def _check_against_shipped(eer: float, models: Path) -> None:
+    before = _eer_of_latest(models)
+    if before is not None and eer > before + WORSE_BY_AT_MOST:
         raise ExportError(
             f"pooled EER {eer:.2%} is worse than the shipped model's {before:.2%} by more than "
             f"{WORSE_BY_AT_MOST:.0%}: pass --allow-worse if that is wanted"
         )
 
 
-def _check_better(eer: float, models: Path, *, allow_worse: bool) -> None:
-    latest = shelf.whole(models, shelf.LATEST)
-    figure = None if latest is None else latest.evaluation.get("eer")
-    if not allow_worse and isinstance(figure, float) and eer > figure - BETTER_BY_AT_LEAST:
+def _check_better(eer: float, models: Path) -> None:
+    before = _eer_of_latest(models)
+    if before is not None and eer > before - BETTER_BY_AT_LEAST:
         raise ExportError(
-            f"pooled EER {eer:.2%} is not {BETTER_BY_AT_LEAST:.0%} better than the latest model's {figure:.2%}: the "
+            f"pooled EER {eer:.2%} is not {BETTER_BY_AT_LEAST:.0%} better than the latest model's {before:.2%}: the "
             "accurate model costs more; pass --allow-worse if it is wanted all the same"
         )
+
+
+def _eer_of_latest(models: Path) -> float | None:
+    latest = shelf.whole(models, shelf.LATEST)
+    figure = None if latest is None else latest.evaluation.get("eer")
+    return figure if isinstance(figure, float) else None
 
 
 def _same_model(shipped: ModelSpec, spec: ModelSpec, version: str) -> bool:

@@ -54,13 +54,10 @@ def keep(models: Path, graph: Path, spec: ModelSpec) -> None:
 
     Nothing is written where it stands there already; a pair that a crash tore is written anew.
     """
-    models.mkdir(parents=True, exist_ok=True)
     there = whole(models, spec.model_version)
     if there is not None and there.to_json() == spec.to_json():
         return
-    with _staging(models) as staged:
-        staged.append(_copied(graph, models / f"{spec.model_version}.onnx"))
-        staged.append(_written(spec.to_json(), models / f"{spec.model_version}.json"))
+    put_beside(models, spec.model_version, graph, spec)
 
 
 def put(models: Path, graph: Path, spec: ModelSpec, *, keep_previous: bool) -> None:
@@ -70,16 +67,14 @@ def put(models: Path, graph: Path, spec: ModelSpec, *, keep_previous: bool) -> N
         if keep_previous and whole(models, LATEST) is not None:
             for suffix in SUFFIXES:
                 staged.append(_copied(models / f"{LATEST}{suffix}", models / f"{PREVIOUS}{suffix}"))
-        staged.append(_copied(graph, models / f"{LATEST}.onnx"))
-        staged.append(_written(spec.to_json(), models / f"{LATEST}.json"))
+        staged.extend(_pair(models, LATEST, graph, spec))
 
 
 def put_beside(models: Path, name: str, graph: Path, spec: ModelSpec) -> None:
     """Make `graph` and `spec` the model of that name; nothing is kept of the one before it."""
     models.mkdir(parents=True, exist_ok=True)
     with _staging(models) as staged:
-        staged.append(_copied(graph, models / f"{name}.onnx"))
-        staged.append(_written(spec.to_json(), models / f"{name}.json"))
+        staged.extend(_pair(models, name, graph, spec))
 
 
 def exchange(models: Path) -> None:
@@ -116,6 +111,11 @@ def _staging(models: Path) -> Iterator[list[tuple[Path, Path]]]:
 def _sweep(models: Path) -> None:
     for stale in models.glob(f".*{PART}"):
         stale.unlink()
+
+
+def _pair(models: Path, name: str, graph: Path, spec: ModelSpec) -> list[tuple[Path, Path]]:
+    """Both files of a model, in the order of the renames."""
+    return [_copied(graph, models / f"{name}.onnx"), _written(spec.to_json(), models / f"{name}.json")]
 
 
 def _copied(source: Path, target: Path) -> tuple[Path, Path]:
