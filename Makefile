@@ -15,6 +15,8 @@ MANIFEST ?= runs/manifests/earcorpus.csv
 SPLIT ?= dev
 # The averaged weights at the end of the schedule, or the `best` by held-out EER, a coarse figure (docs/experiments.md).
 CHECKPOINT ?= last
+# What `make evaluate` judges instead of a run: `default` or `accurate`, as shipped, or a graph's path.
+MODEL ?=
 CONDITIONS ?= all
 JOBS ?= 2
 # Where `make export` puts the model it ships.
@@ -93,8 +95,8 @@ train: $(VENV)/.dev $(MANIFEST) ## train the detector on CORPUS (some two hours 
 compare: $(VENV)/.dev $(MANIFEST) ## train short runs that differ in one ingredient each, three seeds; print their table (a night)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m ml.training.compare --config ml/experiments/compare/ingredients.toml --manifest $(MANIFEST)
 
-evaluate: $(VENV)/.dev $(MANIFEST) ## print every figure of the run's candidate, or of the shipped model where there is no run
-	$(BIN)/python -m ml.evaluation evaluate $(SCORING) $(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN))
+evaluate: $(VENV)/.dev $(MANIFEST) ## print every figure of the run's candidate, or of the shipped model where there is no run; MODEL=accurate
+	$(BIN)/python -m ml.evaluation evaluate $(SCORING) $(if $(MODEL),--model $(MODEL),$(if $(wildcard $(RUN)/candidate/model.onnx),--run $(RUN)))
 
 calibrate: $(VENV)/.dev ## fit the candidate's calibration and thresholds on recordings held out of training
 	$(BIN)/python -m ml.evaluation calibrate --run $(RUN) --jobs $(JOBS)

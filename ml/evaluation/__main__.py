@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from earwitness.errors import ModelError
+from earwitness.model_spec import PROFILES, model_path
 from ml.config import ConfigError
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import read_manifest
@@ -23,7 +24,6 @@ from ml.training.checkpoint import load
 from ml.training.sampling import with_fold_groups
 from ml.training.train import BEST_NAME, split_clips
 
-SHIPPED = Path("models/audio/latest.onnx")
 SPLICES = 200  # some 4,500 frames: the EER's standard error is about a point
 
 
@@ -34,6 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
         "evaluate", help="print every figure of a model on a split, and write the report"
     )
     add_scoring_options(evaluating)
+    evaluating.add_argument(
+        "--model",
+        help=f"without --run: {' or '.join(PROFILES)}, or a graph's path (default: the shipped default)",
+    )
     calibrating = commands.add_parser("calibrate", help="fit a candidate's calibration, thresholds and OOD limit")
     calibrating.add_argument("--run", type=Path, required=True)
     calibrating.add_argument("--jobs", type=int, default=2)
@@ -65,7 +69,7 @@ def add_scoring_options(parser: argparse.ArgumentParser, *, run_required: bool =
         "--run",
         type=Path,
         required=run_required,
-        help="the run whose candidate is judged (default: the shipped model)",
+        help="the run whose candidate is judged (default: a shipped model)",
     )
     parser.add_argument("--manifest", type=Path, default=Path("runs/manifests/earcorpus.csv"))
     parser.add_argument("--split", default="dev", help="never one that anything was fitted on (default: dev)")
@@ -97,8 +101,12 @@ def add_scoring_options(parser: argparse.ArgumentParser, *, run_required: bool =
 
 def evaluate_run(options: argparse.Namespace) -> Report:
     """The report asked for by `add_scoring_options`."""
-    graph = options.run / CANDIDATE / MODEL_NAME if options.run else SHIPPED
-    folder = options.run / "evaluation" if options.run else Path("runs/shipped/evaluation")
+    named = getattr(options, "model", None)  # promotions judge a run
+    if options.run and named:
+        raise EvaluationInputError("give --run or --model, not both")
+    shipped = model_path(named or "default")
+    graph = options.run / CANDIDATE / MODEL_NAME if options.run else shipped
+    folder = (options.run or Path("runs/shipped") / shipped.stem) / "evaluation"
     clips = with_fold_groups([clip for clip in read_manifest(options.manifest) if clip.split == options.split])
     if not clips:
         raise EvaluationInputError(f"{options.manifest} has no clips in the split {options.split!r}")

@@ -62,13 +62,14 @@ def promote(
     except ValueError as error:
         raise ExportError(str(error)) from error
     latency_ms = measure_latency_ms(Scorer(graph, spec))
-    if accurate:
-        shelf.put_beside(models, shelf.ACCURATE, graph, spec)
-        return Promoted(load_spec(models / f"{shelf.ACCURATE}.onnx"), parity, latency_ms)
-    shipped = shelf.whole(models, shelf.LATEST)
-    if shipped is not None:  # the first promotion on a fresh checkout: only `latest` is in it
-        shelf.keep(models, models / f"{shelf.LATEST}.onnx", shipped)
+    name = shelf.ACCURATE if accurate else shelf.LATEST
+    shipped = shelf.whole(models, name)
+    if shipped is not None:  # the first promotion on a fresh checkout: it lies there under its short name only
+        shelf.keep(models, models / f"{name}.onnx", shipped)
     shelf.keep(models, graph, spec)
+    if accurate:
+        shelf.put_beside(models, name, graph, spec)
+        return Promoted(load_spec(models / f"{name}.onnx"), parity, latency_ms)
     shelf.put(
         models,
         graph,

@@ -71,7 +71,7 @@ def put(models: Path, graph: Path, spec: ModelSpec, *, keep_previous: bool) -> N
 
 
 def put_beside(models: Path, name: str, graph: Path, spec: ModelSpec) -> None:
-    """Make `graph` and `spec` the model of that name; nothing is kept of the one before it."""
+    """Make `graph` and `spec` the model of that name; the one before it is lost unless `keep` was called for it."""
     models.mkdir(parents=True, exist_ok=True)
     with _staging(models) as staged:
         staged.extend(_pair(models, name, graph, spec))

@@ -4,7 +4,7 @@ A few hours of recordings teach a network made from nothing only so much. Whispe
 680,000 hours; the weights of its smallest encoder come with a package of Python's index (`BORROWED`), and nothing of
 that package's code is run. `ml.training.borrowed` trains the head of the whole clip on layers that stay as they are;
 where `ml.training` goes on, they move at a lower rate than the rest (`train.borrowed_rate`). One frame of the encoder
-stands for 20 ms; one frame score for eight of them, 160 ms.
+stands for 20 ms, one frame score for 160 ms.
 """
 
 import math
@@ -37,7 +37,7 @@ SINE_POWER = (FFT / 4) ** 2  # of one at full scale in the recogniser's spectrog
 STATISTICS, LONGEST_Z = 3, 5.0  # of a channel; a statistic further out than so many deviations says nothing more
 RANGE = 8.0  # powers of ten below the loudest, where the spectrogram ends
 POWER_FLOOR, VARIANCE_FLOOR = 1e-10, 1e-7  # silence stays finite
-HALVINGS = 3  # from frames of 20 ms to frame scores of 160 ms
+FRAMES_A_SCORE = 8  # of 20 ms, one frame score stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,9 @@ class RecogniserConfig:
     """The first ones of the encoder; the others are left out."""
     hidden: int = HIDDEN
     """Neurons between the two layers of a block; where there are fewer than the encoder has, those that weigh most."""
+    step: int = 1
+    """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
+    much."""
     margin: int = 200
     """Samples left out at either end; 200 gives frames as an `ensemble`'s other members have them."""
     embedding: int = 128
@@ -59,6 +62,8 @@ class RecogniserConfig:
             raise ValueError(f"blocks must lie between 1 and {BLOCKS}")
         if not 1 <= self.hidden <= HIDDEN:
             raise ValueError(f"hidden must lie between 1 and {HIDDEN}")
+        if self.step not in (1, 2, 4):
+            raise ValueError("step must be 1, 2 or 4")
 
     @property
     def statistics(self) -> int:
@@ -71,14 +76,16 @@ def build(config: RecogniserConfig) -> SpoofNetwork:
 
 
 def member(config: RecogniserConfig) -> "RecogniserMember":
-    frontend, encoder = RecogniserSpectrogram(config.margin), Encoder(config.blocks, config.hidden)
+    frontend, encoder = RecogniserSpectrogram(config.margin), Encoder(config.blocks, config.hidden, config.step)
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
-    return RecogniserMember(frontend, encoder, head, FrameHead(config.blocks + 1, config.frame_width))
+    halvings = (FRAMES_A_SCORE // config.step).bit_length() - 1
+    frames = FrameHead(config.blocks + 1, config.frame_width, halvings)
+    return RecogniserMember(frontend, encoder, head, frames)
 
 
 def frame_hop_samples(_config: RecogniserConfig) -> int:
     """Samples from one frame score to the next."""
-    return 2 * HOP << HALVINGS
+    return 2 * HOP * FRAMES_A_SCORE
 
 
 class RecogniserSpectrogram(PowerSpectrum):
@@ -120,14 +127,14 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(batch, 1, MELS, frames) to one (batch, frames / 2, WIDTH) of what enters the blocks and what leaves each."""
+    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, WIDTH) of what enters the blocks, and what leaves each."""
 
-    def __init__(self, blocks: int, hidden: int) -> None:
+    def __init__(self, blocks: int, hidden: int, step: int = 1) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.hidden, self.step = hidden, step
         self.first = nn.Conv1d(MELS, WIDTH, 3, padding=1)
-        self.second = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
-        self.places = nn.Parameter(torch.zeros(HEARD_FRAMES, WIDTH))
+        self.second = nn.Conv1d(WIDTH, WIDTH, 3, stride=2 * step, padding=1)
+        self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, WIDTH))
         self.blocks = nn.ModuleList(Block(hidden) for _ in range(blocks))
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
@@ -142,6 +149,7 @@ class Encoder(nn.Module):
         """Those of the whole encoder, as `read_encoder` gives them: of its blocks the first, of their neurons those
         that weigh most, by the length of what goes into one times the length of what comes out."""
         taken = {name: weights[name] for name in self.state_dict()}
+        taken["places"] = taken["places"][:: self.step]
         for number in range(len(self.blocks)):
             stem = f"blocks.{number}"
             wide, narrow = taken[f"{stem}.wide.weight"], taken[f"{stem}.narrow.weight"]
@@ -174,10 +182,10 @@ class StatisticsHead(nn.Module):
 
 
 class FrameHead(nn.Module):
-    """From the layers' frames of 20 ms to frame scores of 160 ms: each halving a convolution, and beside the result how
-    it differs from the clip's mean, since what is set in differs from what it is set into."""
+    """From the layers' frames to frame scores of 160 ms: each halving a convolution, and beside the result how it
+    differs from the clip's mean, since what is set in differs from what it is set into."""
 
-    def __init__(self, layers: int, width: int, hidden: int = 64) -> None:
+    def __init__(self, layers: int, width: int, halvings: int, hidden: int = 64) -> None:
         super().__init__()
         self.projections = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, width)) for _ in range(layers)
@@ -188,13 +196,13 @@ class FrameHead(nn.Module):
                 nn.Sequential(
                     nn.Conv1d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm1d(width), nn.ReLU()
                 )
-                for _ in range(HALVINGS)
+                for _ in range(halvings)
             )
         )
         self.score = frame_scorer(2 * width, hidden)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """(batch, frames, WIDTH) each to (batch, frames / 8, rounded up)."""
+        """(batch, frames, WIDTH) each to (batch, frames / 2 ** halvings, rounded up)."""
         projected = [project(layer) for project, layer in zip(self.projections, layers, strict=True)]
         heard = self.slower(torch.relu(self.norm(torch.stack(projected).sum(0).transpose(1, 2))))
         scores: Tensor = self.score(torch.cat([heard, heard - heard.mean(-1, keepdim=True)], dim=1))

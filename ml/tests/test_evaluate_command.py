@@ -71,6 +71,21 @@ def test_a_scoring_that_was_killed_goes_on_where_it_was(arguments: list[str], tm
     assert {name: content for name, (_, content) in anew.items()} == {n: c for n, (_, c) in after.items()}
 
 
+def test_a_shipped_model_is_judged_by_its_name(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--model", "accurate"]) == 2
+    assert "--run or --model, not both" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    named = [arguments[0], *arguments[3:], "--model"]
+    for name, graph in (("default", SHIPPED), (str(ROOT / "models" / "audio" / "accurate.onnx"), None)):
+        assert main([*named, name]) == 0
+        spec = load_spec(graph or Path(name))
+        assert spec.model_version in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "runs" / "shipped").iterdir()} == {"latest", "accurate"}
+    assert main([*named, "none.onnx"]) == 2
+
+
 def test_another_graph_seed_or_recording_is_scored_anew(tmp_path: Path, manifest: Path) -> None:
     clips = read_manifest(manifest)[:2]
     keys = {scoring_key(SHIPPED, clips, 1), scoring_key(SHIPPED, clips, 2), scoring_key(SHIPPED, clips[:1], 1)}

@@ -162,6 +162,29 @@ def test_a_clip_stands_at_the_end_of_what_the_encoder_was_tuned_on() -> None:
     assert first[0, :, 0].tolist() == list(range(HEARD_FRAMES - 10, HEARD_FRAMES))
 
 
+@pytest.mark.parametrize("step", [2, 4])
+def test_every_so_many_frames_one_enters_the_blocks(weights: dict[str, Tensor], step: int) -> None:
+    heard = torch.randn(1, 1, MELS, 2 * HEARD_FRAMES, generator=torch.Generator().manual_seed(2))
+    layers = {}
+    for every in (1, step):
+        encoder = Encoder(1, HIDDEN, every).eval()
+        encoder.take(weights)
+        with torch.no_grad():
+            layers[every] = encoder(heard)
+    assert torch.allclose(layers[step][0], layers[1][0][:, ::step], atol=1e-4)
+    assert layers[step][1].shape == (1, HEARD_FRAMES // step, WIDTH)
+
+
+@pytest.mark.parametrize("samples", [8_160, 20_480, 40_001, 64_000])
+def test_frame_scores_are_as_many_at_every_step(samples: int) -> None:
+    clip = torch.randn(1, samples) * 0.05
+    counts = {
+        build_network("recogniser", {**SMALL, "step": step})[0].eval()(clip).frame_scores.shape
+        for step in (1, 2, 4)
+    }
+    assert len(counts) == 1
+
+
 def test_the_spectrogram_ends_eight_powers_of_ten_below_the_loudest_and_knows_no_level() -> None:
     spectrogram = RecogniserSpectrogram(margin=200).eval()
     time = torch.arange(32_000) / 16_000
@@ -226,9 +249,9 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytes
         network.borrow(tmp_path)
 
 
-@pytest.mark.parametrize("model", [{"blocks": 5}, {"blocks": 0}, {"hidden": 2000}])
+@pytest.mark.parametrize("model", [{"blocks": 5}, {"blocks": 0}, {"hidden": 2000}, {"step": 3}])
 def test_no_more_than_there_is(model: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="must lie between"):
+    with pytest.raises(ConfigError, match=r"must lie between|must be 1, 2 or 4"):
         build_network("recogniser", model)
 
 
@@ -256,7 +279,7 @@ def test_what_lies_far_out_says_no_more_than_the_limit() -> None:
 
 def test_a_frame_hears_what_stands_out_in_its_clip() -> None:
     torch.manual_seed(4)
-    frames = FrameHead(1, 8).eval()
+    frames = FrameHead(1, 8, halvings=3).eval()
     layer = torch.zeros(1, 256, WIDTH)
     layer[:, 160:176] = torch.randn(WIDTH, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():

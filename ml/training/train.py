@@ -65,10 +65,15 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
     `last.pt` where there is one.
     """
     settings = experiment.train
+    clips, split = split_clips(experiment)
+    saved = _begun(experiment, run_dir) if resume else None
+    if saved is not None:  # before clips are decoded and copies rendered, which takes minutes
+        at_end = saved.step >= settings.max_steps
+        if at_end or saved.evaluations_since_best >= settings.patience:
+            return TrainResult(saved.step, saved.best_eer, run_dir / BEST_NAME, stopped_early=not at_end)
     seed_everything(experiment.seed, settings.threads)
     with _process_group() as (rank, world):
         device = _device(rank)
-        clips, split = split_clips(experiment)
         cache = Path(experiment.data.cache_dir)
         with _one_process_first(world):
             store = WaveformStore.open_or_build(training_clips(experiment, clips, split), cache)
@@ -80,7 +85,6 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
                 f"train.only_frames is judged on frames of {LENGTH_STEP_SAMPLES} samples; this network has one every "
                 f"{frame_hop}"
             )
-        saved = load(run_dir / CHECKPOINT_NAME) if resume and (run_dir / CHECKPOINT_NAME).exists() else None
         if saved is None:
             start = _starting_point(experiment, run_dir, network)
         else:  # it holds its own weights: the run it started from may be gone
@@ -92,12 +96,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             experiment, network, settings, run_dir, provenance(experiment, split, store, heldout) | start
         )
         if saved is not None:
-            check_same_run(saved, experiment, state.provenance, run_dir)
-            if saved.step >= settings.max_steps:
-                return TrainResult(saved.step, saved.best_eer, run_dir / BEST_NAME, stopped_early=False)
             state.restore(saved)
-            if state.evaluations_since_best >= settings.patience:
-                return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early=True)
         elif rank == 0:
             run_dir.mkdir(parents=True, exist_ok=True)
             (run_dir / HISTORY_NAME).unlink(missing_ok=True)
@@ -124,6 +123,17 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             if stopped_early:
                 break
         return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early)
+
+
+def _begun(experiment: Experiment, run_dir: Path) -> Checkpoint | None:
+    """The experiment's run in that folder, if any; ConfigError where another one lies there."""
+    path = run_dir / CHECKPOINT_NAME
+    if not path.exists():
+        return None
+    saved = load(path)
+    told = {"manifest_sha256": manifest_sha256(Path(experiment.data.manifest))}
+    check_same_run(saved, experiment, told, run_dir)
+    return saved
 
 
 def leave_run(
