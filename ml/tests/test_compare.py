@@ -22,7 +22,7 @@ def test_variants_are_trained_compared_and_not_trained_again(
     toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = SMOKE.read_text().replace("runs/smoke/cache", str(tmp_path / "cache"))
-    (tmp_path / "base.toml").write_text(text.replace("max_steps = 90", "max_steps = 2"))
+    (tmp_path / "base.toml").write_text(text.replace("max_steps = 150", "max_steps = 2"))
     file = tmp_path / "compare.toml"
     file.write_text(
         'base = "base.toml"\nseeds = [1, 2]\nconditions = ["clean", "short_1.5s"]\n'

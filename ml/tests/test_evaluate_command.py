@@ -78,11 +78,13 @@ def test_a_shipped_model_is_judged_by_its_name(
     assert "--run or --model, not both" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
     named = [arguments[0], *arguments[3:], "--model"]
-    for name, graph in (("default", SHIPPED), (str(ROOT / "models" / "audio" / "accurate.onnx"), None)):
+    candidate = tmp_path / "run" / "candidate" / "model.onnx"
+    other = replace(load_spec(candidate), model_version="another")
+    candidate.with_suffix(".json").write_text(other.to_json())
+    for name, version in (("default", load_spec(SHIPPED).model_version), (str(candidate), "another")):
         assert main([*named, name]) == 0
-        spec = load_spec(graph or Path(name))
-        assert spec.model_version in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "runs" / "shipped").iterdir()} == {"latest", "accurate"}
+        assert version in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "runs" / "shipped").iterdir()} == {"latest", "model"}
     assert main([*named, "none.onnx"]) == 2
 
 

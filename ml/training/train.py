@@ -45,6 +45,7 @@ BEST_NAME = "best.pt"
 HISTORY_NAME = "history.jsonl"
 START_KEY = "start_from"
 """Of a run's provenance: that of the run it started from."""
+FREE = ("frames", "dropout")
 MAX_PROCESSES = 4096  # keeps the seeds of the processes of one step apart from those of the next
 PATIENCE = timedelta(hours=12)  # of a process that waits for another, which may decode a large corpus meanwhile
 GRADIENT_NORM_MAX = 5.0  # far above the usual norm of about 1: stops a single bad batch, not learning
@@ -208,7 +209,7 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
     first = saved.experiment
     if saved.step < first.train.max_steps:
         raise ConfigError(f"{path} stands at step {saved.step} of {first.train.max_steps}: finish that run first")
-    if first.architecture != experiment.architecture or _but_frames(first.model) != _but_frames(experiment.model):
+    if first.architecture != experiment.architecture or _shape_of(first.model) != _shape_of(experiment.model):
         raise ConfigError(f"{path} is of another network: [model] must be that of {experiment.start_from}")
     held_out = ("manifest", "train_split", "holdout_share", "holdout_seed")
     for key in held_out:
@@ -219,10 +220,10 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
     return {START_KEY: {"experiment": first.name, "steps": saved.step, "provenance": saved.provenance}}
 
 
-def _but_frames(model: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's table without what says where frame scores come from: a stage may add that."""
-    members = {"members": [_but_frames(one) for one in model["members"]]} if "members" in model else {}
-    return {key: value for key, value in model.items() if key != "frames"} | members
+def _shape_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's table without what a stage may change: where frame scores come from, and dropout."""
+    members = {"members": [_shape_of(one) for one in model["members"]]} if "members" in model else {}
+    return {key: value for key, value in model.items() if key not in FREE} | members
 
 
 def check_same_run(
