@@ -48,7 +48,7 @@ def test_the_packed_graph_does_what_the_rounded_network_does(
 ) -> None:
     rounded, path = packed[architecture]
     assert check_parity(rounded, path, random_batches(1)).largest_difference < 1e-5
-    sizes = {bits: 0 for bits in (onnx.TensorProto.INT8, onnx.TensorProto.FLOAT)}
+    sizes = dict.fromkeys((onnx.TensorProto.INT8, onnx.TensorProto.FLOAT), 0)
     for constant in onnx.load(path).graph.initializer:
         if constant.data_type in sizes:
             sizes[constant.data_type] += math.prod(constant.dims)
@@ -77,8 +77,8 @@ def test_packing_changes_no_bit_of_what_comes_out(packed: dict[str, tuple[SpoofN
         onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"]).run(list(OUTPUTS), {INPUT: clip})
         for one in (path.read_bytes(), model.SerializeToString())
     ]
-    for packed, plain in zip(*outputs, strict=True):
-        assert np.array_equal(packed, plain)
+    for ours, plain in zip(*outputs, strict=True):
+        assert np.array_equal(ours, plain)
 
 
 @pytest.mark.parametrize("shape", [(80, 64), (64, 80, 3), (8, 16, 9, 5)])
