@@ -114,6 +114,20 @@ def test_the_network_s_signals_are_compared_only_with_the_same_network() -> None
     assert compared(signal, graph="b" * 64).human is None
 
 
+def test_a_table_can_hold_those_of_another_network_too() -> None:
+    human = {"n": 700, "values": [percent / 50 for percent in PERCENTS]}
+    other = {"signals": {"ood_distance": {"wide": {"human": human}}}}
+    ranges = parse_usual_ranges(table(other_networks={"b" * 64: other}))
+    signals = [Signal("ood_distance", "Distance", 2.0, "1", "a paper"), replace(PITCH, value=0.3)]
+    medians = {}
+    for graph in (GRAPH, "b" * 64):
+        distance, pitch = ranges.beside(signals, 7_800.0, graph)
+        assert distance.human is not None and pitch.human is not None
+        medians[graph] = (distance.human.median, pitch.human.median)
+    assert medians == {GRAPH: (5.0, 5.0), "b" * 64: (1.0, 5.0)}
+    assert ranges.beside(signals, 7_800.0, "c" * 64)[0].human is None
+
+
 @pytest.mark.parametrize(
     ("bandwidth_hz", "group"),
     [
@@ -140,6 +154,9 @@ def test_without_a_table_the_library_works(tmp_path: Path) -> None:
         "[]",
         json.dumps(table(table_version=2)),
         json.dumps(table(percents=[1, 2])),
+        json.dumps(
+            table(other_networks={"b" * 64: {"signals": {"x": {"wide": {"human": {"n": 9, "values": [1]}}}}}})
+        ),
         json.dumps(table(signals={"x": {"wide": {"human": {"n": 9, "values": [1.0]}}}})),
         json.dumps(table(signals={"x": {"wide": {"human": {"n": 9, "values": list(range(18, -1, -1))}}}})),
     ],

@@ -2,11 +2,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import pyworld
 
 from earwitness.media import open_media
-from earwitness.signals.usual import PERCENTS, bandwidth_class, parse_usual_ranges, read_usual_ranges
+from earwitness.model_spec import file_sha256
+from earwitness.signals.usual import (
+    MODEL_SIGNALS,
+    PERCENTS,
+    bandwidth_class,
+    parse_usual_ranges,
+    read_usual_ranges,
+)
 from earwitness.signals.yin import track
 from earwitness.suitability import SuitabilityMeter
 from ml.datasets.manifest import Clip, Kind, Label, write_manifest
@@ -15,7 +23,7 @@ from ml.signals.measure import Row, write_telephone_copy
 from ml.signals.table import usual_table
 from ml.tests.speechlike import speechlike
 from ml.wav import write_wav
-from tests.toy_model import write_toy_model
+from tests.toy_model import rewrite_spec, write_toy_model
 
 
 def clip(path: Path, label: Label, split: str) -> Clip:
@@ -110,6 +118,28 @@ def test_the_command_measures_a_corpus_and_writes_a_table_that_the_library_reads
     origin = json.loads(out.read_text(encoding="utf-8"))["origin"]
     assert origin["command"].startswith("python -m ml.signals --manifest")
     assert ranges.version in capsys.readouterr().out
+
+    # Another model's network, beside the first's.
+    beside = [*arguments, "--jobs", "1", "--telephone-every", "3", "--quiet", "--beside"]
+    assert main(beside) == 2
+    assert "without --beside" in capsys.readouterr().err
+    other = tmp_path / "other"
+    other.mkdir()
+    graph = onnx.load(write_toy_model(other))
+    graph.doc_string = "another file"
+    onnx.save(graph, other / "toy.onnx")
+    rewrite_spec(other / "toy.onnx", graph_sha256=file_sha256(other / "toy.onnx"))
+    beside[beside.index("--model") + 1] = str(other / "toy.onnx")
+    assert main(beside) == 0
+    both = read_usual_ranges(out)
+    assert both is not None and both.distributions == ranges.distributions and both.version != ranges.version
+    (measured,) = both.other_networks.values()
+    assert {name for name, _, _ in measured} == MODEL_SIGNALS
+    assert main([*arguments, "--jobs", "1", "--quiet"]) == 0
+    again = read_usual_ranges(out)
+    assert again is not None and again.other_networks == both.other_networks, (
+        "kept where the first is measured anew"
+    )
 
 
 @pytest.mark.parametrize("missing", ["manifest", "model"])

@@ -5,13 +5,13 @@
     in_words(signals[0])            # "lower than 97 % of human recordings of this bandwidth"
 
 The table is measured by `python -m ml.signals` and ships as `usual_ranges.json` beside this file; it says on what it
-was measured. Signals that come from the network (`MODEL_SIGNALS`) are compared only where the table was measured
-with the same graph.
+was measured. Signals that come from the network (`MODEL_SIGNALS`) are compared only where they were measured with the
+same graph; a table can hold those of several.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -35,6 +35,8 @@ PERCENTS = (
 
 Distribution: TypeAlias = tuple[int, tuple[float, ...]]
 """How many recordings, and their values at `PERCENTS`."""
+Distributions: TypeAlias = Mapping[tuple[str, str, str], Distribution]
+"""(signal, bandwidth class, `human` or `synthetic`) to what was measured."""
 
 
 def bandwidth_class(bandwidth_hz: float | None) -> str | None:
@@ -52,8 +54,9 @@ class UsualRanges:
     """Of the measurement: a short hash of what was measured."""
     graph_sha256: str
     """The network behind `MODEL_SIGNALS`."""
-    distributions: Mapping[tuple[str, str, str], Distribution]
-    """(signal, bandwidth class, `human` or `synthetic`) to what was measured."""
+    distributions: Distributions
+    other_networks: Mapping[str, Distributions] = field(default_factory=dict)
+    """By another graph's SHA-256, `MODEL_SIGNALS` as that one gives them."""
 
     def beside(
         self, signals: Sequence[Signal], bandwidth_hz: float | None, graph_sha256: str
@@ -62,31 +65,33 @@ class UsualRanges:
         group = bandwidth_class(bandwidth_hz)
         if group is None:
             return tuple(signals)
-        return tuple(
-            signal
-            if signal.name in MODEL_SIGNALS and graph_sha256 != self.graph_sha256
-            else replace(
-                signal,
-                human=self._range(signal, group, "human"),
-                synthetic=self._range(signal, group, "synthetic"),
-                bandwidth_class=group,
-            )
-            for signal in signals
+        of_network = (
+            self.distributions if graph_sha256 == self.graph_sha256 else self.other_networks.get(graph_sha256)
         )
+        found = []
+        for signal in signals:
+            measured = of_network if signal.name in MODEL_SIGNALS else self.distributions
+            if measured is None:
+                found.append(signal)
+                continue
+            human, synthetic = (_range(measured, signal, group, label) for label in ("human", "synthetic"))
+            found.append(replace(signal, human=human, synthetic=synthetic, bandwidth_class=group))
+        return tuple(found)
 
-    def _range(self, signal: Signal, group: str, label: str) -> UsualRange | None:
-        found = self.distributions.get((signal.name, group, label))
-        if signal.value is None or found is None or found[0] < FEWEST_RECORDINGS:
-            return None
-        count, values = found
-        return UsualRange(
-            low=values[PERCENTS.index(5.0)],
-            median=values[PERCENTS.index(50.0)],
-            high=values[PERCENTS.index(95.0)],
-            percentile=_percent_below(values, signal.value),
-            percent_above=_percent_below(tuple(-value for value in reversed(values)), -signal.value),
-            count=count,
-        )
+
+def _range(measured: Distributions, signal: Signal, group: str, label: str) -> UsualRange | None:
+    found = measured.get((signal.name, group, label))
+    if signal.value is None or found is None or found[0] < FEWEST_RECORDINGS:
+        return None
+    count, values = found
+    return UsualRange(
+        low=values[PERCENTS.index(5.0)],
+        median=values[PERCENTS.index(50.0)],
+        high=values[PERCENTS.index(95.0)],
+        percentile=_percent_below(values, signal.value),
+        percent_above=_percent_below(tuple(-value for value in reversed(values)), -signal.value),
+        count=count,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -116,15 +121,22 @@ def parse_usual_ranges(raw: Mapping[str, Any]) -> UsualRanges:
         raise ValueError(f"table_version is {raw['table_version']}, this program reads {TABLE_VERSION}")
     if tuple(raw["percents"]) != PERCENTS:
         raise ValueError("the percents are not this program's")
+    others = {
+        str(graph): _distributions(network["signals"]) for graph, network in raw.get("other_networks", {}).items()
+    }
+    return UsualRanges(str(raw["version"]), str(raw["graph_sha256"]), _distributions(raw["signals"]), others)
+
+
+def _distributions(signals: Mapping[str, Any]) -> Distributions:
     distributions: dict[tuple[str, str, str], Distribution] = {}
-    for name, groups in raw["signals"].items():
+    for name, groups in signals.items():
         for group, labels in groups.items():
             for label, measured in labels.items():
                 values = tuple(float(value) for value in measured["values"])
                 if len(values) != len(PERCENTS) or list(values) != sorted(values):
                     raise ValueError(f"{name}, {group}, {label}: need {len(PERCENTS)} rising values")
                 distributions[name, group, label] = (int(measured["n"]), values)
-    return UsualRanges(str(raw["version"]), str(raw["graph_sha256"]), distributions)
+    return distributions
 
 
 def in_words(signal: Signal) -> str | None:
