@@ -8,6 +8,7 @@ import pytest
 
 from earwitness.errors import ModelMismatchError
 from earwitness.grounds import Signal
+from earwitness.model_spec import PROFILES, load_spec, model_path
 from earwitness.signals.usual import (
     FEWEST_RECORDINGS,
     MODEL_SIGNALS,
@@ -175,3 +176,12 @@ def test_the_shipped_table_covers_the_sounds_signals_by_hundreds_of_recordings()
         for label in ("human", "synthetic"):
             assert ranges.distributions[name, "wide", label][0] >= 300
     assert {name for name, _, _ in ranges.distributions} >= MODEL_SIGNALS
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_it_holds_the_own_signals_of_every_shipped_model(profile: str) -> None:
+    ranges = load_usual_ranges()
+    assert ranges is not None
+    signals = [Signal(name, name, 1.0, "1", "a paper") for name in sorted(MODEL_SIGNALS)]
+    found = ranges.beside(signals, 7_800.0, load_spec(model_path(profile)).graph_sha256)
+    assert all(signal.human is not None and signal.synthetic is not None for signal in found)
