@@ -264,7 +264,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     training = _Training(experiment, trained, bank, copies, options.jobs)
     torch.set_flush_denormal(True)  # moments of weights that decayed to nothing make a step ten times as long
-    whole = training.head(network)
+    try:
+        whole = training.head(network)
+    finally:  # it holds for all arithmetic of this thread, whoever called
+        torch.set_flush_denormal(False)
     member.head.load_state_dict(whole.state_dict())
     kinds = sorted({clip.kind for clip in heldout.clips if clip.is_spoof})
     print(f"| condition | logit | AUC | EER, % | {' | '.join(kinds)} |")
