@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def add_scoring_options(parser: argparse.ArgumentParser, *, run_required: bool = False) -> None:
+    parser.set_defaults(model=None)  # a promotion judges a run and has no such option
     parser.add_argument(
         "--run",
         type=Path,
@@ -101,10 +102,9 @@ def add_scoring_options(parser: argparse.ArgumentParser, *, run_required: bool =
 
 def evaluate_run(options: argparse.Namespace) -> Report:
     """The report asked for by `add_scoring_options`."""
-    named = getattr(options, "model", None)  # promotions judge a run
-    if options.run and named:
+    if options.run and options.model:
         raise EvaluationInputError("give --run or --model, not both")
-    shipped = model_path(named or "default")
+    shipped = model_path(options.model or "default")
     graph = options.run / CANDIDATE / MODEL_NAME if options.run else shipped
     folder = (options.run or Path("runs/shipped") / shipped.stem) / "evaluation"
     clips = with_fold_groups([clip for clip in read_manifest(options.manifest) if clip.split == options.split])

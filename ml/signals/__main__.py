@@ -53,10 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for split in splits
     ]
+    beside = f" --model {options.model} --beside" if options.beside else ""
     origin = {
         "command": f"python -m ml.signals --manifest {options.manifest} --split {options.split} "
         f"--held-out {options.held_out} --per-class {options.per_class} --seed {options.seed} "
-        f"--telephone-every {options.telephone_every}{f' --model {options.model} --beside' if options.beside else ''}",
+        f"--telephone-every {options.telephone_every}{beside}",
         "manifest_sha256": manifest_sha256(options.manifest),
         "model_version": spec.model_version,
         "git_revision": git_revision(),

@@ -95,9 +95,9 @@ def test_a_telephone_copy_is_narrow(tmp_path: Path) -> None:
     assert bandwidth_class(meter.measurements().bandwidth_hz) == "narrow"
 
 
-def test_the_command_measures_a_corpus_and_writes_a_table_that_the_library_reads(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """Of the command, for eight clips and one that is broken."""
     clips = []
     for n in range(8):
         path = tmp_path / f"{n}.wav"
@@ -106,11 +106,16 @@ def test_the_command_measures_a_corpus_and_writes_a_table_that_the_library_reads
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     clips.append(clip(tmp_path / "broken.wav", Label.SPOOF, "train"))
     manifest = write_manifest(tmp_path / "manifest.csv", clips)
+    options = ["--out", str(tmp_path / "usual.json"), "--jobs", "1", "--telephone-every", "3", "--quiet"]
+    return ["--manifest", str(manifest), "--model", str(write_toy_model(tmp_path)), *options]
+
+
+def test_the_command_measures_a_corpus_and_writes_a_table_that_the_library_reads(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+
     out = tmp_path / "usual.json"
-
-    arguments = ["--manifest", str(manifest), "--model", str(write_toy_model(tmp_path)), "--out", str(out)]
-    assert main([*arguments, "--jobs", "1", "--telephone-every", "3", "--quiet"]) == 0
-
     ranges = read_usual_ranges(out)
     assert ranges is not None
     assert sum(n for (name, _, _), (n, _) in ranges.distributions.items() if name == "spectral_flux") == 6 + 3
@@ -119,27 +124,34 @@ def test_the_command_measures_a_corpus_and_writes_a_table_that_the_library_reads
     assert origin["command"].startswith("python -m ml.signals --manifest")
     assert ranges.version in capsys.readouterr().out
 
-    # Another model's network, beside the first's.
-    beside = [*arguments, "--jobs", "1", "--telephone-every", "3", "--quiet", "--beside"]
-    assert main(beside) == 2
+
+def test_another_network_s_own_signals_are_added_and_stay(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "usual.json"
+    assert main([*arguments, "--beside"]) == 2
+    assert "no table that can be used" in capsys.readouterr().err
+    assert main(arguments) == 0
+    first = read_usual_ranges(out)
+    assert first is not None
+    assert main([*arguments, "--beside"]) == 2
     assert "without --beside" in capsys.readouterr().err
     other = tmp_path / "other"
     other.mkdir()
-    graph = onnx.load(write_toy_model(other))
+    path = write_toy_model(other)
+    graph = onnx.load(path)
     graph.doc_string = "another file"
-    onnx.save(graph, other / "toy.onnx")
-    rewrite_spec(other / "toy.onnx", graph_sha256=file_sha256(other / "toy.onnx"))
-    beside[beside.index("--model") + 1] = str(other / "toy.onnx")
-    assert main(beside) == 0
+    onnx.save(graph, path)
+    rewrite_spec(path, graph_sha256=file_sha256(path))
+    assert main([*arguments, "--model", str(path), "--beside"]) == 0
     both = read_usual_ranges(out)
-    assert both is not None and both.distributions == ranges.distributions and both.version != ranges.version
-    (measured,) = both.other_networks.values()
-    assert {name for name, _, _ in measured} == MODEL_SIGNALS
-    assert main([*arguments, "--jobs", "1", "--quiet"]) == 0
+    assert both is not None and both.distributions == first.distributions and both.version != first.version
+    (added,) = both.networks.keys() - first.networks.keys()
+    assert added == file_sha256(path)
+    assert {name for name, _, _ in both.networks[added]} == MODEL_SIGNALS
+    assert main(arguments) == 0
     again = read_usual_ranges(out)
-    assert again is not None and again.other_networks == both.other_networks, (
-        "kept where the first is measured anew"
-    )
+    assert again is not None and again.networks == both.networks, "kept where the first is measured anew"
 
 
 @pytest.mark.parametrize("missing", ["manifest", "model"])

@@ -45,7 +45,6 @@ BEST_NAME = "best.pt"
 HISTORY_NAME = "history.jsonl"
 START_KEY = "start_from"
 """Of a run's provenance: that of the run it started from."""
-FREE = ("frames", "dropout")
 MAX_PROCESSES = 4096  # keeps the seeds of the processes of one step apart from those of the next
 PATIENCE = timedelta(hours=12)  # of a process that waits for another, which may decode a large corpus meanwhile
 GRADIENT_NORM_MAX = 5.0  # far above the usual norm of about 1: stops a single bad batch, not learning
@@ -132,8 +131,7 @@ def _begun(experiment: Experiment, run_dir: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     saved = load(path)
-    told = {"manifest_sha256": manifest_sha256(Path(experiment.data.manifest))}
-    check_same_run(saved, experiment, told, run_dir)
+    check_same_run(saved, experiment, run_dir)
     return saved
 
 
@@ -221,14 +219,13 @@ def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork
 
 
 def _shape_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's table without what a stage may change: where frame scores come from, and dropout."""
-    members = {"members": [_shape_of(one) for one in model["members"]]} if "members" in model else {}
-    return {key: value for key, value in model.items() if key not in FREE} | members
+    """A model's table, and those of its members, without what a stage may change: where frame scores come from, and
+    dropout."""
+    members = {key: [_shape_of(one) for one in model[key]] for key in ("members", "recognisers") if key in model}
+    return {key: value for key, value in model.items() if key not in ("frames", "dropout")} | members
 
 
-def check_same_run(
-    saved: Checkpoint, experiment: Experiment, provenance: Mapping[str, object], run_dir: Path
-) -> None:
+def check_same_run(saved: Checkpoint, experiment: Experiment, run_dir: Path) -> None:
     """Refuse to go on with a run of another experiment or other data: its held-out part would not be held out.
 
     The length of the run, how often it reports and how much of the machine it takes may change. Raises ConfigError.
@@ -239,7 +236,7 @@ def check_same_run(
         defaults = TrainConfig()
         return replace(value, train=replace(value.train, **{name: getattr(defaults, name) for name in free}))
 
-    same_data = saved.provenance.get("manifest_sha256") == provenance["manifest_sha256"]
+    same_data = saved.provenance.get("manifest_sha256") == manifest_sha256(Path(experiment.data.manifest))
     if not same_data or fixed(saved.experiment) != fixed(experiment):
         what = "experiment" if same_data else "manifest"
         raise ConfigError(

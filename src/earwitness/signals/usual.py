@@ -11,7 +11,7 @@ same graph; a table can hold those of several.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -52,11 +52,9 @@ def bandwidth_class(bandwidth_hz: float | None) -> str | None:
 class UsualRanges:
     version: str
     """Of the measurement: a short hash of what was measured."""
-    graph_sha256: str
-    """The network behind `MODEL_SIGNALS`."""
     distributions: Distributions
-    other_networks: Mapping[str, Distributions] = field(default_factory=dict)
-    """By another graph's SHA-256, `MODEL_SIGNALS` as that one gives them."""
+    networks: Mapping[str, Distributions]
+    """By a graph's SHA-256, where `MODEL_SIGNALS` as that network gives them are found."""
 
     def beside(
         self, signals: Sequence[Signal], bandwidth_hz: float | None, graph_sha256: str
@@ -65,9 +63,7 @@ class UsualRanges:
         group = bandwidth_class(bandwidth_hz)
         if group is None:
             return tuple(signals)
-        of_network = (
-            self.distributions if graph_sha256 == self.graph_sha256 else self.other_networks.get(graph_sha256)
-        )
+        of_network = self.networks.get(graph_sha256)
         found = []
         for signal in signals:
             measured = of_network if signal.name in MODEL_SIGNALS else self.distributions
@@ -121,10 +117,11 @@ def parse_usual_ranges(raw: Mapping[str, Any]) -> UsualRanges:
         raise ValueError(f"table_version is {raw['table_version']}, this program reads {TABLE_VERSION}")
     if tuple(raw["percents"]) != PERCENTS:
         raise ValueError("the percents are not this program's")
-    others = {
-        str(graph): _distributions(network["signals"]) for graph, network in raw.get("other_networks", {}).items()
-    }
-    return UsualRanges(str(raw["version"]), str(raw["graph_sha256"]), _distributions(raw["signals"]), others)
+    distributions = _distributions(raw["signals"])
+    networks = {str(raw["graph_sha256"]): distributions}
+    for graph, network in raw.get("other_networks", {}).items():
+        networks[graph] = _distributions(network["signals"])
+    return UsualRanges(str(raw["version"]), distributions, networks)
 
 
 def _distributions(signals: Mapping[str, Any]) -> Distributions:
