@@ -1,7 +1,9 @@
 """Spectrogram front-ends, inside the graph: a waveform goes in, so training and inference can't differ.
 
-The short-time Fourier transform is a strided convolution with windowed sines and cosines, which ONNX Runtime
-runs several times faster than its own STFT operator; in training it is a fast Fourier transform.
+The short-time Fourier transform is two products of matrices, which ONNX Runtime runs several times faster than its own
+STFT operator. About the middle of a window a cosine is even and a sine odd: what lies as far before it as after it is
+added for the one and subtracted for the other, and each product has half as many terms. In training it is a fast
+Fourier transform.
 """
 
 import math
@@ -55,6 +57,8 @@ class FrontendConfig:
             raise ValueError("octaves need a band_hz that begins above 0 Hz")
         if not self.hop <= self.window <= self.fft:
             raise ValueError("need hop <= window <= fft")
+        if self.window % 2:
+            raise ValueError("window must be even: it is folded about the sample in its middle")
         if self.margin < 0:
             raise ValueError("margin must be 0 or more")
         if not 0.0 <= self.band_hz[0] < self.band_hz[1] <= SAMPLE_RATE_HZ / 2:
@@ -89,17 +93,22 @@ class PowerSpectrum(nn.Module):
     def __init__(self, config: FrontendConfig) -> None:
         super().__init__()
         self.config = config
-        # The transform's kernel is made out of these in the graph, each time in training and once when ONNX Runtime
-        # loads it: the kernel itself would be half of the exported file.
+        # The transform's matrices are made out of these in the graph, each time in training and once when ONNX Runtime
+        # loads it: they themselves would be a fifth of the exported file.
         turn = 2 * np.pi * np.arange(config.fft) / config.fft
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.window) / config.window)
-        waves = np.stack([np.cos(turn), -np.sin(turn)]).astype(np.float32)
+        waves = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32)
         self.register_buffer("waves", torch.from_numpy(waves), persistent=False)
         self.register_buffer("bin_numbers", torch.arange(*config.bin_range), persistent=False)
-        self.register_buffer("places", torch.arange(config.window), persistent=False)
+        self.register_buffer("places", torch.arange(config.window // 2), persistent=False)
         # Scaled so that a full-scale sine has power 1.
         taper = (hann * 2.0 / hann.sum()).astype(np.float32)
         self.register_buffer("taper", torch.from_numpy(taper), persistent=False)
+        # From the middle on. The sample in the middle is its own mirror image and would count twice; the first one of
+        # the window, which has none, weighs nothing.
+        folded = taper[config.window // 2 :].copy()
+        folded[0] /= 2.0
+        self.register_buffer("folded_taper", torch.from_numpy(folded), persistent=False)
 
     def power(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) to (batch, bins, frames)"""
@@ -109,9 +118,21 @@ class PowerSpectrum(nn.Module):
 
     def _power(self, waveforms: Tensor) -> Tensor:
         """(batch, bins, frames)"""
-        parts = F.conv1d(waveforms.unsqueeze(1), self.fourier_kernel(), stride=self.config.hop)
-        real, imaginary = parts.chunk(2, dim=1)
-        return real.square() + imaginary.square()
+        frames, middle = self.frames(waveforms), self.config.window // 2
+        after, before = frames[..., middle:], frames[..., 1 : middle + 1].flip(-1)
+        cosines, sines = self.fourier_matrices()
+        real, imaginary = torch.matmul(after + before, cosines), torch.matmul(after - before, sines)
+        return (real.square() + imaginary.square()).transpose(1, 2)
+
+    def frames(self, waveforms: Tensor) -> Tensor:
+        """(batch, samples) to (batch, frames, window), by whole hops: the exporter would gather sample by sample."""
+        hop, window = self.config.hop, self.config.window
+        hops = -(-window // hop)  # that a window reaches into
+        whole = F.pad(waveforms, (0, hops * hop - window))
+        rows = whole[:, : whole.shape[1] // hop * hop].reshape(whole.shape[0], -1, hop)
+        count = rows.shape[1] - hops + 1
+        reached = [rows[:, first : first + count] for first in range(hops)]
+        return torch.cat(reached, dim=-1)[..., :window]
 
     def _power_by_fft(self, waveforms: Tensor) -> Tensor:
         """The same to rounding, and several times faster in PyTorch: for training, which is never exported."""
@@ -120,11 +141,12 @@ class PowerSpectrum(nn.Module):
         power: Tensor = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
         return power
 
-    def fourier_kernel(self) -> Tensor:
-        """(2 * bins of the band, 1, window): Hann-windowed cosines, then sines; a full-scale sine has power 1."""
-        angle = torch.outer(self.get_buffer("bin_numbers"), self.get_buffer("places")) % self.config.fft
-        kernel = self.get_buffer("waves")[:, angle] * self.get_buffer("taper")
-        return kernel.flatten(0, 1).unsqueeze(1)
+    def fourier_matrices(self) -> Tensor:
+        """(2, window / 2, bins of the band): cosines, then sines, of what lies so far from the middle of the window,
+        tapered by half of Hann's window; a full-scale sine has power 1."""
+        angle = torch.outer(self.get_buffer("places"), self.get_buffer("bin_numbers")) % self.config.fft
+        matrices: Tensor = self.get_buffer("waves")[:, angle] * self.get_buffer("folded_taper").unsqueeze(1)
+        return matrices
 
 
 class LogSpectrogram(PowerSpectrum):

@@ -241,7 +241,7 @@ class RecogniserMember(Member):
         self.head.score.weight.div_(factor)
 
     def borrow(self, folder: Path) -> None:
-        self.backbone.take(read_encoder(fetch(BORROWED, folder)))
+        self.backbone.take(whole_encoder(folder))
 
     def borrowed(self) -> list[nn.Parameter]:
         return list(self.backbone.parameters())
@@ -255,6 +255,11 @@ def statistics(layers: Sequence[Tensor]) -> Tensor:
         spread = ((layer - mean).square().mean(1) + VARIANCE_FLOOR).sqrt()
         parts += [mean.squeeze(1), spread, (layer[:, 1:] - layer[:, :-1]).abs().mean(1)]
     return torch.cat(parts, dim=1)
+
+
+def whole_encoder(folder: Path) -> dict[str, Tensor]:
+    """The weights of `BORROWED`, as `read_encoder` gives them; kept in `folder`."""
+    return read_encoder(fetch(BORROWED, folder))
 
 
 def read_encoder(path: Path) -> dict[str, Tensor]:

@@ -9,11 +9,12 @@ experiment's vocoders, which count as spoof. Then several heads are trained on t
 that gives the mean of their logits. To train the encoder beside a head that knows nothing spoils what was borrowed
 (Kumar et al., 2022, ICLR); it was tried too (docs/experiments.md).
 
-With `--out` it leaves a checkpoint like that of a finished run, whose frame scores are untrained: a stage with
-`train.only_frames` can go on from there. Prints a table for docs/experiments.md: on the held-out part, the detector
-beside it, the heads, and the sum of the two, each divided by its spread over the clips (which asks for no labels).
-Statistics are kept in the experiment's cache, so the command can be stopped and called again. Exit codes: 0 done, 2 a
-file can't be used.
+The layers are those that were borrowed or, where the experiment starts from another (`start_from`), those that it
+trained; its run lies beside this one's. With `--out` it leaves a checkpoint like that of a finished run, whose frame
+scores are untrained: a stage with `train.only_frames` can go on from there. Prints a table for docs/experiments.md: on
+the held-out part, the detector beside it, the heads, and the sum of the two, each divided by its spread over the clips
+(which asks for no labels). Statistics are kept in the experiment's cache, so the command can be stopped and called
+again. Exit codes: 0 done, 2 a file can't be used.
 """
 
 import argparse
@@ -44,8 +45,9 @@ from ml.models import SpoofNetwork, build_network
 from ml.models.recogniser import RecogniserMember, StatisticsHead
 from ml.processes import spread
 from ml.training.batches import load_bank
+from ml.training.mimic import listener
 from ml.training.store import WaveformStore
-from ml.training.train import leave_run, provenance, split_clips, training_clips
+from ml.training.train import leave_run, provenance, run_folder, split_clips, starting_point, training_clips
 from ml.vocoders.copies import Copies, clips_key, copies_for
 
 STATISTICS_VERSION = 1
@@ -99,15 +101,7 @@ def _start(weights: dict[str, torch.Tensor], work: _Work) -> None:
     torch.set_num_threads(1)
     network = build_network(work.experiment.architecture, work.experiment.model)[0]
     network.load_state_dict(weights)
-    _heard_by = listener(network), work
-
-
-def listener(network: SpoofNetwork) -> RecogniserMember:
-    """The network's one member, for hearing; ConfigError where it is of another architecture."""
-    member = network.eval().members[0]
-    if len(network.members) > 1 or not isinstance(member, RecogniserMember):
-        raise ConfigError('this command trains experiments with architecture = "recogniser"')
-    return member
+    _heard_by = listener(network.eval()), work
 
 
 @torch.inference_mode()
@@ -202,7 +196,7 @@ class _Training:
             found.append(statistics_of(work, network, cache, self.jobs))
             is_spoof.append([rendition.startswith(COPIED) or self.store.clips[i].is_spoof for i in work.clips()])
         inputs, labels = np.concatenate(found), np.concatenate(is_spoof)
-        head = listener(network).head
+        head = listener(network.eval()).head
         size, dropout = head.project.out_features, head.dropout.p
         seeds = range(HEADS * self.experiment.seed, HEADS * (self.experiment.seed + 1))
         return joined(
@@ -250,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
         data = {} if options.manifest is None else {"data.manifest": options.manifest}
         experiment = load_experiment(options.config, data)
         network, _ = build_network(experiment.architecture, experiment.model)
-        member = listener(network)
+        member = listener(network.eval())
         cache = Path(experiment.data.cache_dir)
         clips, split = split_clips(experiment)
         scorer = load_scorer(options.model)
@@ -258,7 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
         heldout = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
         copies = copies_for(experiment, trained, cache, quiet=True)
         bank = load_bank(experiment.data.noise_dir, trained)
-        network.borrow(cache)
+        run_dir = options.out or run_folder(Path("runs"), experiment)
+        start = starting_point(experiment, run_dir, network)
     except (ConfigError, DatasetError, ModelError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -289,7 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
                 "heldout_auc": roc_auc(borrowed, truth),
             }
     if options.out is not None:
-        leave_run(experiment, network, provenance(experiment, split, trained, heldout), history, options.out)
+        told = provenance(experiment, split, trained, heldout) | start
+        leave_run(experiment, network, told, history, options.out)
     return 0
 
 

@@ -33,6 +33,7 @@ from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import Checkpoint, load, save
 from ml.training.inference import LENGTH_STEP_SAMPLES, Spliced, heldout_scores, heldout_splices, segment_eer
 from ml.training.losses import batch_loss
+from ml.training.mimic import Listening, Teacher, heldout_unexplained, listener, unexplained
 from ml.training.mixing import mixed
 from ml.training.renderings import rendered_clips
 from ml.training.sampling import Split, hold_out, with_fold_groups
@@ -85,10 +86,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
                 f"train.only_frames is judged on frames of {LENGTH_STEP_SAMPLES} samples; this network has one every "
                 f"{frame_hop}"
             )
-        if saved is None:
-            start = _starting_point(experiment, run_dir, network)
-        else:  # it holds its own weights: the run it started from may be gone
-            start = {key: value for key, value in saved.provenance.items() if key == START_KEY}
+        start = _start(experiment, run_dir, network, saved)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         bank = load_bank(experiment.data.noise_dir, store)
         factory = BatchFactory(experiment, store, bank, frame_hop, copies)
@@ -101,7 +99,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             run_dir.mkdir(parents=True, exist_ok=True)
             (run_dir / HISTORY_NAME).unlink(missing_ok=True)
             (run_dir / "config.json").write_text(json.dumps(asdict(experiment), indent=1, default=str) + "\n")
-        wrapped = DistributedDataParallel(Trainable(network)) if world > 1 else Trainable(network)
+        wrapped = DistributedDataParallel(state.trainable()) if world > 1 else state.trainable()
         mine = range(state.step * world + rank, settings.max_steps * world, world)
         loader = DataLoader(
             factory, batch_size=None, sampler=mine, num_workers=settings.loader_workers, collate_fn=_as_is
@@ -188,17 +186,27 @@ def training_clips(experiment: Experiment, clips: Sequence[Clip], split: Split) 
     return [clips[i] for i in split.train] + own
 
 
-def _starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork) -> dict[str, object]:
-    """Give the network the weights that the experiment starts from, if any; what the run's provenance says of them.
-
-    ConfigError where that run is missing, is not at its end, is of another network or held other clips out: those
-    would no longer be held out here.
-    """
-    if not experiment.train.max_steps and not experiment.start_from:
+def _start(
+    experiment: Experiment, run_dir: Path, network: SpoofNetwork, saved: Checkpoint | None
+) -> dict[str, object]:
+    """The first weights of a new run, and what the provenance says of them; of one that goes on only that."""
+    if saved is not None:  # it holds its own weights: the run it started from may be gone
+        return {key: value for key, value in saved.provenance.items() if key == START_KEY}
+    if not experiment.train.max_steps:
         raise ConfigError(
             f"{run_dir} holds no run, and {experiment.name!r} has no steps to train: another command makes it "
             "(ml.training.borrowed, ml.training.join), as its file says"
         )
+    return starting_point(experiment, run_dir, network)
+
+
+def starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork) -> dict[str, object]:
+    """Give the network the weights that the experiment starts from, if any, else those that it borrows; what the run's
+    provenance says of them.
+
+    ConfigError where that run is missing, is not at its end, is of another network or held other clips out: those
+    would no longer be held out here.
+    """
     if not experiment.start_from:
         network.borrow(Path(experiment.data.cache_dir))
         return {}
@@ -268,6 +276,13 @@ class _State:
     ) -> None:
         self.experiment, self.settings, self.run_dir, self.provenance = experiment, settings, run_dir, provenance
         self.network = network
+        self.teacher: Teacher | None = None
+        if settings.mimic:
+            device = next(network.parameters()).device
+            self.teacher = Teacher(listener(network), Path(experiment.data.cache_dir), device)
+            network.requires_grad_(requires_grad=False)
+            for parameter in network.borrowed():
+                parameter.requires_grad = True
         if settings.only_frames:
             network.requires_grad_(requires_grad=False)
             for part in network.frame_parts():
@@ -289,6 +304,9 @@ class _State:
         self.evaluations_since_best = 0
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []  # since the last evaluation; in a resumed run, since it was resumed
+
+    def trainable(self) -> nn.Module:
+        return Trainable(self.network) if self.teacher is None else Listening(self.network)
 
     def update(self, trainable: nn.Module, batch: Batch, device: torch.device, rank: int) -> float:
         """One optimiser step; the loss."""
@@ -324,12 +342,20 @@ class _State:
         return self.losses[-1]
 
     def _losses(self, trainable: nn.Module, batch: Batch) -> Tensor:
-        """(members,)"""
+        """(members,); of a student (layers,)"""
+        if self.teacher is not None:
+            return unexplained(trainable(batch.waveforms), self.teacher(batch.waveforms))
         settings = self.settings
         each = trainable(batch.waveforms, settings.frequency_mask_bins, settings.precision == "bf16")
         return torch.stack([batch_loss(scores, batch, settings) for scores in each])
 
     def evaluate(self, heldout: WaveformStore) -> None:
+        if self.teacher is not None:
+            missed = heldout_unexplained(self.average.network, self.teacher, heldout)
+            figures = {"step": float(self.step), "heldout_unexplained": float(np.mean(missed))}
+            figures |= {f"heldout_unexplained_layer{number}": share for number, share in enumerate(missed)}
+            self._note(figures, figures["heldout_unexplained"])
+            return
         by_member, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")
         scores = by_member.mean(axis=1)
         eer, _ = equal_error_rate(scores.astype(np.float64), is_spoof)
@@ -337,7 +363,6 @@ class _State:
             "step": float(self.step),
             "heldout_eer": eer,
             "heldout_auc": roc_auc(scores.astype(np.float64), is_spoof),
-            "train_loss": float(np.mean(self.losses)),
         }
         if by_member.shape[1] > 1:
             for number, own in enumerate(by_member.T):
@@ -351,7 +376,11 @@ class _State:
                 self.splices = heldout_splices(heldout.clips)
             watched = segment_eer(self.average.network, self.splices)
             figures["heldout_segment_eer"] = watched
-        self.history.append(figures)
+        self._note(figures, watched)
+
+    def _note(self, figures: dict[str, float], watched: float) -> None:
+        """Add an evaluation to the history; keep the weights where `watched` is lower than ever."""
+        self.history.append(figures | {"train_loss": float(np.mean(self.losses))})
         self.losses.clear()
         with (self.run_dir / HISTORY_NAME).open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.history[-1]) + "\n")
