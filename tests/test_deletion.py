@@ -5,13 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from earwitness.deletion import LONGEST_DELETED_S, MAX_DELETIONS, deletable, deletions, without
+from earwitness.calibration import Calibration
+from earwitness.deletion import (
+    LONGEST_DELETED_S,
+    MAX_DELETIONS,
+    StretchSound,
+    deletable,
+    deletions,
+    without,
+)
 from earwitness.finding import WindowScore
 from earwitness.grounds import SuspiciousStretch
-from earwitness.pipeline import examine
+from earwitness.pipeline import ExamineOptions, examine
+from earwitness.policy import Thresholds
 from earwitness.scorer import Scorer
-from earwitness.waveform import SAMPLE_RATE_HZ, Samples
+from earwitness.timeline import FRAME_S, Timeline
+from earwitness.waveform import SAMPLE_RATE_HZ, Samples, sample_count
+from earwitness.windows import Window, iter_windows
 from tests.audio_files import write_audio
 from tests.speechlike import speechlike
 
@@ -57,11 +70,10 @@ def test_it_agrees_with_an_examination_of_the_cut_recording(
     sound = partly(1.0, 2.6, duration_s)
     output = examine(write_audio(tmp_path / "a.wav", sound), toy_scorer)
     (found,) = deletions(
-        [sound],
+        iter_windows([sound], toy_scorer.spec.window),
         [stretch(1.0, 2.6)],
         output.windows,
         scorer=toy_scorer,
-        plan=toy_scorer.spec.window,
         prior=0.5,
         speech_share=lambda a, b: 1.0,
     )
@@ -82,11 +94,10 @@ def test_a_window_that_the_stretch_does_not_touch_keeps_its_score(toy_scorer: Sc
     sound = speechlike(8.0)
     windows = windows_of(toy_scorer, sound, 0.0, 0.0, 1.0)
     (found,) = deletions(
-        [sound],
+        iter_windows([sound], toy_scorer.spec.window),
         [stretch(0.0, 1.0)],
         windows,
         scorer=toy_scorer,
-        plan=toy_scorer.spec.window,
         prior=0.5,
         speech_share=lambda a, b: 0.0,
     )
@@ -103,8 +114,8 @@ def test_the_recording_is_read_no_further_than_it_is_needed(toy_scorer: Scorer) 
 
     windows = windows_of(toy_scorer, sound, *[1.0] * 19)
     first, second = deletions(
-        blocks(), [stretch(5.0, 6.0), stretch(1.0, 2.0)], windows,
-        scorer=toy_scorer, plan=toy_scorer.spec.window, prior=0.5, speech_share=lambda a, b: 1.0,
+        iter_windows(blocks(), toy_scorer.spec.window), [stretch(5.0, 6.0), stretch(1.0, 2.0)], windows,
+        scorer=toy_scorer, prior=0.5, speech_share=lambda a, b: 1.0,
     )  # fmt: skip
     assert first.score_without != first.score_with and second.score_without != second.score_with
     assert max(taken) < 12
@@ -113,8 +124,8 @@ def test_the_recording_is_read_no_further_than_it_is_needed(toy_scorer: Scorer) 
 def test_where_nothing_is_left_nothing_is_claimed(toy_scorer: Scorer) -> None:
     sound = speechlike(4.0)
     (found,) = deletions(
-        [sound], [stretch(0.0, 3.8)], windows_of(toy_scorer, sound, 1.0),
-        scorer=toy_scorer, plan=toy_scorer.spec.window, prior=0.5, speech_share=lambda a, b: 1.0,
+        iter_windows([sound], toy_scorer.spec.window), [stretch(0.0, 3.8)], windows_of(toy_scorer, sound, 1.0),
+        scorer=toy_scorer, prior=0.5, speech_share=lambda a, b: 1.0,
     )  # fmt: skip
     assert (found.llr_without, found.p_fake_without, found.score_without) == (None, None, None)
 
@@ -132,29 +143,26 @@ def test_a_window_counts_by_the_speech_that_is_left_in_it(toy_scorer: Scorer) ->
         return shares[start_s, end_s]
 
     (both,) = deletions(
-        [sound],
+        iter_windows([sound], toy_scorer.spec.window),
         [stretch(1.0, 3.0)],
         windows,
         scorer=toy_scorer,
-        plan=toy_scorer.spec.window,
         prior=0.5,
         speech_share=left,
     )
     (first,) = deletions(
-        [sound],
+        iter_windows([sound], toy_scorer.spec.window),
         [stretch(1.0, 3.0)],
         windows[:1],
         scorer=toy_scorer,
-        plan=toy_scorer.spec.window,
         prior=0.5,
         speech_share=left,
     )
     (second,) = deletions(
-        [sound],
+        iter_windows([sound], toy_scorer.spec.window),
         [stretch(1.0, 3.0)],
         windows[1:],
         scorer=toy_scorer,
-        plan=toy_scorer.spec.window,
         prior=0.5,
         speech_share=left,
     )
@@ -186,3 +194,82 @@ def test_the_weightiest_stretches_are_tried() -> None:
 def test_what_is_nearly_everything_or_a_chapter_is_not_tried() -> None:
     assert deletable([stretch(0.0, 3.6)], speech_s=4.0) == ()
     assert deletable([stretch(0.0, LONGEST_DELETED_S + 1.0)], speech_s=3_600.0) == ()
+
+
+def heard(
+    frames: Samples, hop_s: float
+) -> tuple[StretchSound, tuple[SuspiciousStretch, ...], list[WindowScore], int]:
+    """A recording whose frames have these scores, in windows of 4 s; the most windows that were kept at once."""
+    timeline = Timeline(Calibration(1.0, 0.0, -6.0, 6.0), Thresholds(0.2, 0.8), prior=0.5)
+    sound, windows, most, duration_s = StretchSound(), [], 0, frames.size * FRAME_S
+    starts_s = [hop_s * n for n in range(max(1, int((duration_s - 4.0) / hop_s) + 1))]
+    if duration_s > 4.0:
+        starts_s.append(duration_s - 4.0)
+    for start_s in starts_s:
+        window = Window(len(windows), start_s, np.full(sample_count(min(4.0, duration_s)), start_s, np.float32))
+        middles_s = start_s + (np.arange(25) + 0.5) * FRAME_S
+        inside = np.interp(middles_s, (np.arange(frames.size) + 0.5) * FRAME_S, frames).astype(np.float32)
+        timeline.add(start_s, float(inside.mean()), inside, FRAME_S, lambda a, b: 1.0)
+        sound.push(window, timeline)
+        windows.append(WindowScore(start_s, window.end_s, 1.0, 1.0, 0.7, 1.0))
+        most = max(most, len(sound.kept()))
+    return sound, timeline.finish(duration_s, lambda a, b: 1.0).stretches, windows, most
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    length=st.integers(10, 1_200),
+    runs=st.integers(1, 40),
+    hop_s=st.sampled_from([2.0, 4.0]),
+)
+def test_the_sound_of_the_stretches_was_kept(seed: int, length: int, runs: int, hop_s: float) -> None:
+    rng = np.random.default_rng(seed)
+    frames = np.full(length, -3.0, np.float32)
+    for _ in range(runs):
+        start, size = int(rng.integers(length)), int(rng.integers(1, 60))
+        frames[start : start + size] = rng.uniform(1.0, 5.0)
+    sound, stretches, windows, _ = heard(frames, hop_s)
+    worth = deletable(stretches, length * FRAME_S)
+    kept = sound.touched(worth, windows)
+    assert kept is not None
+    wanted = [w.start_s for w in windows if any(one.start_s < w.end_s and w.start_s < one.end_s for one in worth)]
+    assert [one.start_s for one in kept] == wanted
+    assert all(one.samples[0] == np.float32(one.start_s) for one in kept)
+
+
+def test_little_is_kept_of_a_long_recording() -> None:
+    frames = np.full(20_000, -3.0, np.float32)  # 53 minutes
+    for start in range(100, 20_000, 200):
+        frames[start : start + 12] = 4.0 + start / 20_000  # the later the stronger
+    frames[5_000:7_000] = 5.0  # over five minutes: no stretch for an experiment
+    sound, stretches, windows, most = heard(frames, 4.0)
+    assert len(stretches) > 50
+    assert most <= 24
+    kept = sound.touched(deletable(stretches, 3_000.0), windows)
+    assert kept is not None and len(kept) <= 9
+
+
+def test_what_was_not_kept_is_told() -> None:
+    frames = np.full(1_000, -3.0, np.float32)
+    for start in range(100, 1_000, 100):
+        frames[start : start + 12] = 4.0 + start / 1_000
+    sound, stretches, windows, _ = heard(frames, 4.0)
+    assert len(stretches) == 9
+    assert sound.touched(stretches[-3:], windows) is not None
+    assert sound.touched(stretches[:1], windows) is None, "three stronger ones came after it"
+
+
+def test_decoded_again_or_not_the_experiments_say_the_same(
+    tmp_path: Path, toy_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = np.concatenate([partly(4.0, 8.0, 16.0), partly(2.0, 3.5, 12.0)])
+    path = write_audio(tmp_path / "a.ogg", sound, codec="libopus", rate_hz=48_000)
+    for long_recording_s in (10.0, 1_000.0):  # without and with overlapping windows
+        options = ExamineOptions(long_recording_s=long_recording_s)
+        kept = examine(path, toy_scorer, options)
+        with monkeypatch.context() as patch:
+            patch.setattr(StretchSound, "touched", lambda *_: None)
+            decoded = examine(path, toy_scorer, options)
+        assert kept.grounds is not None and decoded.grounds is not None
+        assert len(kept.grounds.deletions) >= 2
+        assert kept.grounds.deletions == decoded.grounds.deletions

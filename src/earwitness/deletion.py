@@ -1,13 +1,14 @@
 """What the log-likelihood ratio becomes without a stretch of the recording: scored again, not guessed.
 
-    evidence = deletions(blocks, stretches, windows, scorer=scorer, plan=plan, prior=0.5, speech_share=share)
+    evidence = deletions(touched, stretches, windows, scorer=scorer, prior=0.5, speech_share=share)
 
-The windows that the stretch touches are cut out of the sound again, the stretch is taken out of them (the ends joined
-over 10 ms), and the network scores what is left; all other windows keep their scores. A window counts by the speech
-that is left in it. The cost is a few windows a stretch, whatever the length of the recording, and one more decoding,
-as far as the end of the last stretch.
+The stretch is taken out of the windows that it touches (the ends joined over 10 ms), and the network scores what is
+left; all other windows keep their scores. A window counts by the speech that is left in it. The cost is a few windows a
+stretch, whatever the length of the recording: the sound of the strongest stretches so far is kept while the recording
+is heard (`StretchSound`). Where that was not enough, it is decoded once more as far as the end of the last stretch.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,8 +20,9 @@ from earwitness.canonical import canonicalise
 from earwitness.finding import WindowScore
 from earwitness.grounds import DeletionEvidence, SuspiciousStretch
 from earwitness.scorer import Scorer
+from earwitness.timeline import Timeline
 from earwitness.waveform import Samples, sample_count
-from earwitness.windows import Window, WindowPlan, iter_windows
+from earwitness.windows import Window
 
 MAX_DELETIONS = 3  # a reader follows three experiments, not thirty
 LONGEST_DELETED_S = 60.0  # what is longer is no stretch but a chapter, and would be scored nearly anew
@@ -38,23 +40,59 @@ def deletable(stretches: Sequence[SuspiciousStretch], speech_s: float) -> tuple[
     return tuple(sorted(short, key=lambda stretch: (-_weight(stretch), stretch.start_s))[:MAX_DELETIONS])
 
 
+class StretchSound:
+    """The windows that the experiments will need, kept while a recording is heard for the first time.
+
+    At most those of `MAX_DELETIONS` stretches of `LONGEST_DELETED_S` and of one under way: 32 MB where windows overlap,
+    and a few windows as a rule.
+    """
+
+    def __init__(self) -> None:
+        self._recent: list[Window] = []
+        self._kept: dict[SuspiciousStretch, list[Window]] = {}
+
+    def push(self, window: Window, timeline: Timeline) -> None:
+        """Take the next window, which `timeline` has taken too."""
+        self._recent.append(window)
+        strongest = deletable(timeline.closed(), math.inf)
+        self._kept = {
+            stretch: self._kept.get(stretch) or [one for one in self._recent if _touches(stretch, one)]
+            for stretch in strongest
+        }
+        since_s = timeline.open_since_s(LONGEST_DELETED_S)
+        self._recent = [one for one in self._recent if one.end_s > since_s]
+
+    def kept(self) -> dict[float, Window]:
+        """By their start."""
+        return {window.start_s: window for windows in (*self._kept.values(), self._recent) for window in windows}
+
+    def touched(
+        self, stretches: Sequence[SuspiciousStretch], windows: Sequence[WindowScore]
+    ) -> list[Window] | None:
+        """Of all `windows` of the recording those that one of `stretches` touches; None where one was not kept."""
+        kept = self.kept()
+        wanted = [window.start_s for window in windows if any(_touches(stretch, window) for stretch in stretches)]
+        if not all(start_s in kept for start_s in wanted):
+            return None
+        return [kept[start_s] for start_s in wanted]
+
+
 def deletions(
-    blocks: Iterable[Samples],
+    sound: Iterable[Window],
     stretches: Sequence[SuspiciousStretch],
     windows: Sequence[WindowScore],
     *,
     scorer: Scorer,
-    plan: WindowPlan,
     prior: float,
     speech_share: SpeechShare,
 ) -> tuple[DeletionEvidence, ...]:
     """One experiment for each of `stretches`, in their order.
 
-    `blocks` is the recording from the beginning, `windows` are the scores of all of its windows as `plan` cuts them.
+    `sound` holds in the order of time at least the windows that a stretch touches, `windows` are the scores of all.
     """
     experiments = [_Experiment(stretch) for stretch in stretches]
     last_s = max((stretch.end_s for stretch in stretches), default=0.0)
-    for window in iter_windows(blocks, plan):
+    for window in sound:
         if window.start_s >= last_s:
             break
         for experiment in experiments:
@@ -71,7 +109,7 @@ class _Experiment:
     def cut(self, window: Window, scorer: Scorer, speech_share: SpeechShare) -> None:
         """Score `window` again if the stretch touches it."""
         start_s, end_s = self.stretch.start_s, self.stretch.end_s
-        if window.end_s <= start_s or end_s <= window.start_s:
+        if not _touches(self.stretch, window):
             return
         kept = without(
             window.samples, sample_count(start_s - window.start_s), sample_count(end_s - window.start_s)
@@ -115,6 +153,10 @@ def without(samples: Samples, start: int, end: int) -> Samples:
     rising = np.linspace(0.0, 1.0, overlap, dtype=np.float32)
     joint = before[-overlap:] * (1.0 - rising) + after[:overlap] * rising
     return np.concatenate((before[:-overlap], joint.astype(np.float32), after[overlap:]))
+
+
+def _touches(stretch: SuspiciousStretch, window: Window | WindowScore) -> bool:
+    return stretch.start_s < window.end_s and window.start_s < stretch.end_s
 
 
 def _speech_left(window: Window, start_s: float, end_s: float, speech_share: SpeechShare) -> float:

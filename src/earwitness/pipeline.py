@@ -4,11 +4,11 @@
 
 media -> suitability and voice, and signals (on the sound as it is) -> windows -> canonical -> scorer -> calibration ->
 tally and timeline -> policy -> deletion -> explain. One pass over the recording in constant memory: per window only
-its scores are kept. Where suspicious stretches were found, a second pass scores the recording without them.
+its scores are kept, and the sound of the strongest suspicious stretches so far, which the recording is scored without.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from earwitness.calibration import DEFAULT_PRIOR, posterior
 from earwitness.canonical import canonicalise
-from earwitness.deletion import deletable, deletions
+from earwitness.deletion import StretchSound, deletable, deletions
 from earwitness.detector import DetectorOutput, Progress
 from earwitness.explain import Finding, explain
 from earwitness.finding import Abstention, WindowScore
@@ -94,6 +94,7 @@ class _Examination:
         self._tally = Tally()
         self._listener = Listener() if options.grounds else None
         self._timeline = Timeline(scorer.spec.calibration, scorer.spec.thresholds, options.prior)
+        self._stretch_sound = StretchSound() if options.grounds and options.deletions else None
         self._watch = _Stopwatch()
 
     def heard(self, media: MediaStream) -> Iterator[Samples]:
@@ -128,6 +129,8 @@ class _Examination:
             if self.options.grounds:
                 hop_s = self._scorer.spec.frame_hop_s
                 self._timeline.add(window.start_s, float(raw), frames, hop_s, self._meter.speech_share)
+                if self._stretch_sound is not None:
+                    self._stretch_sound.push(window, self._timeline)
             llr = self._scorer.spec.calibration.llr(float(raw))
             self._tally.add(
                 WindowScore(
@@ -192,19 +195,27 @@ class _Examination:
         )
 
     def _without(self, stretches: tuple[SuspiciousStretch, ...], path: Path) -> tuple[DeletionEvidence, ...]:
-        """The second pass, where there is anything to leave out."""
-        if not stretches or not self.options.deletions:
+        """The recording scored without each of them; decoded again where their sound was not kept."""
+        if not stretches or self._stretch_sound is None:
             return ()
-        with self._watch.step("deletion"), open_media(path, self.options.limits) as media:
-            return deletions(
-                media,
-                stretches,
-                self._tally.windows,
-                scorer=self._scorer,
-                plan=self._plan,
-                prior=self.options.prior,
-                speech_share=self._meter.speech_share,
-            )
+        with self._watch.step("deletion"):
+            touched = self._stretch_sound.touched(stretches, self._tally.windows)
+            if touched is not None:
+                return self._deletions(touched, stretches)
+            with open_media(path, self.options.limits) as media:
+                return self._deletions(iter_windows(media, self._plan), stretches)
+
+    def _deletions(
+        self, sound: Iterable[Window], stretches: tuple[SuspiciousStretch, ...]
+    ) -> tuple[DeletionEvidence, ...]:
+        return deletions(
+            sound,
+            stretches,
+            self._tally.windows,
+            scorer=self._scorer,
+            prior=self.options.prior,
+            speech_share=self._meter.speech_share,
+        )
 
     def _grounds(self, finding: Finding, sentences: tuple[Explanation, ...], timeline: TimelineFound) -> Grounds:
         ranges = self.options.usual_ranges

@@ -75,6 +75,15 @@ class Timeline:
             cell.total += float(frame_score) + offset
             cell.count += 1
 
+    def closed(self) -> tuple[SuspiciousStretch, ...]:
+        """The stretches that no later window can change, in no order."""
+        return self._merger.closed()
+
+    def open_since_s(self, longest_s: float) -> float:
+        """Where the first stretch that is not closed may begin: what lies before says nothing new. One that is longer
+        than `longest_s` already does not count."""
+        return self._merger.open_since(math.floor(longest_s / FRAME_S)) * FRAME_S
+
     def finish(self, duration_s: float, speech_share: Callable[[float, float], float]) -> TimelineFound:
         """Call once, after the last window; no stretch ends after `duration_s`."""
         self._settle(max(self._pending, default=self._final - 1) + 1, speech_share)
@@ -142,6 +151,15 @@ class _Merger:
             self._open.take(index, llr, posterior(llr, self._prior))
         elif self._open is not None and index - self._open.last > LONGEST_GAP:
             self._close()
+
+    def closed(self) -> tuple[SuspiciousStretch, ...]:
+        return tuple(stretch for _, _, stretch in self._kept)
+
+    def open_since(self, longest: int) -> int:
+        """The first frame of the stretch under way where it has no more than `longest` frames, else the next frame."""
+        if self._open is None or self._open.last - self._open.first + 1 > longest:
+            return self._index
+        return self._open.first
 
     def finish(self, duration_s: float) -> tuple[SuspiciousStretch, ...]:
         self._close()
