@@ -63,6 +63,9 @@ class DataConfig:
     companion_share: float = 0.0
     """Share of the spoof half of a batch that comes from the same place as the bona fide clip beside it (by the same
     speaker where there is one), through the same channel: what the two have in common can't tell them apart."""
+    passes: int = 1
+    """Random crops of each clip, each through the augmentation, that heads on layers that stay are trained on
+    (`ml.training.borrowed`), beside the clip as it lies."""
     cache_dir: str = "runs/cache"
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class DataConfig:
             raise ConfigError(
                 "data.companion_share is of what copy_share and splice_share leave: at most 1 in all"
             )
+        if self.passes < 0:
+            raise ConfigError(f"data.passes must be 0 or more, not {self.passes}")
 
 
 @dataclass(frozen=True, slots=True)

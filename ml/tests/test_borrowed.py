@@ -186,10 +186,13 @@ def test_an_encoder_is_taught_by_the_whole_one_and_heads_are_trained_on_it(
             fresh = name.split(".")[-1] in ("mean", "deviation", "running_mean", "running_var")
             assert not fresh or torch.equal(taught[name], value), "nothing but the encoder is trained"
     text = config.read_text().replace('name = "smoke"', 'name = "small"\nstart_from = "taught"')
+    text = text.replace("[data]\n", "[data]\npasses = 2\n")
     config.write_text(text.replace("blocks = 1\n", "blocks = 1\nstep = 4\n"))
     out = tmp_path / f"small-seed{heads.seed}"
     call = ["--config", str(config), "--jobs", "1", "--conditions", "clean", "--out", str(out)]
     assert main(call) == 0
+    heard = list((tmp_path / "cache").glob("statistics-*.npy"))
+    assert len(heard) == 4, "training clips as they lie and twice augmented, and held-out ones"
     small = load(out / "last.pt")
     assert small.provenance["start_from"]["experiment"] == "taught"
     encoder = {name: value for name, value in small.averaged_weights.items() if ".backbone." in name}

@@ -4,7 +4,7 @@
         --out runs/listener-seed1
 
 What the head of the clip reads (`ml.models.recogniser`) is worked out once for each training clip as it lies, for
-`PASSES` random crops of it through the experiment's augmentation, and for the copies of bona fide clips by the
+`data.passes` random crops of it through the experiment's augmentation, and for the copies of bona fide clips by the
 experiment's vocoders, which count as spoof. Then several heads are trained on that in seconds, and joined to one
 that gives the mean of their logits. To train the encoder beside a head that knows nothing spoils what was borrowed
 (Kumar et al., 2022, ICLR); it was tried too (docs/experiments.md).
@@ -51,7 +51,6 @@ from ml.training.train import leave_run, provenance, run_folder, split_clips, st
 from ml.vocoders.copies import Copies, clips_key, copies_for
 
 STATISTICS_VERSION = 1
-PASSES = 1
 AUGMENTED, COPIED = "augmented", "copied"
 HEADS = 3
 """Their logits' mean is better than one's, and costs next to nothing."""
@@ -186,7 +185,7 @@ class _Training:
 
     def head(self, network: SpoofNetwork) -> StatisticsHead:
         """On what the network's encoder says; several, joined."""
-        renditions = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(PASSES))]
+        renditions = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(self.experiment.data.passes))]
         if self.copies is not None:
             renditions += [f"{COPIED}-{number}" for number in range(len(self.copies.layers))]
         cache = Path(self.experiment.data.cache_dir)
