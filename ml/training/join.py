@@ -6,8 +6,10 @@
 
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), one of
 its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of
-several. Scores of the members are brought to the spread of the first one's over the held-out clips, which asks for no
-labels: their mean is then a vote of equals, or as `--weights` says.
+several. `SOURCE+OTHER` takes what gives the frame scores from OTHER: heads of the clip may be new while the layers that
+both read have stayed.
+Scores of the members are brought to the spread of the first one's over the held-out clips, which asks for no labels:
+their mean is then a vote of equals, or as `--weights` says.
 Leaves a checkpoint like that of a finished run. Exit codes: 0 done, 2 a source can't be used.
 """
 
@@ -47,6 +49,19 @@ NORM_CLIPS = 256  # a quarter of a minute of a core
 
 def take(member: Member, source: str) -> dict[str, object]:
     """Give `member` the weights of `source`; what the provenance says of it. ConfigError where they don't fit."""
+    whole, _, frames = source.partition("+")
+    wanted = member.state_dict(keep_vars=True)
+    told = _take(member, whole, list(wanted))
+    if frames:
+        of_frames = {
+            id(value) for part in member.frame_parts() for value in part.state_dict(keep_vars=True).values()
+        }
+        told["frames"] = _take(member, frames, [name for name, value in wanted.items() if id(value) in of_frames])
+    return told
+
+
+def _take(member: Member, source: str, names: Sequence[str]) -> dict[str, object]:
+    """Of `source` the weights of these names."""
     name, _, number = source.partition("#")
     path, stem = Path(name), f"members.{int(number or 0)}."
     if path.suffix == ".onnx":
@@ -58,13 +73,13 @@ def take(member: Member, source: str) -> dict[str, object]:
         saved = load(path if path.suffix == ".pt" else path / CHECKPOINT_NAME)
         found = {key.removeprefix(stem): v for key, v in saved.averaged_weights.items() if key.startswith(stem)}
         told = {"experiment": saved.experiment.name, "steps": saved.step, "provenance": saved.provenance}
-    wanted = member.state_dict()
+    wanted = {key: value for key, value in member.state_dict().items() if key in names}
     if missing := wanted.keys() - found.keys():
         raise ConfigError(f"{source} has no {min(missing)}: it is another network than this member")
     for key, value in wanted.items():
         if found[key].shape != value.shape:
             raise ConfigError(f"{source}: {key} is {tuple(found[key].shape)}, this member's {tuple(value.shape)}")
-    member.load_state_dict({key: found[key] for key in wanted})
+    member.load_state_dict(member.state_dict() | {key: found[key] for key in wanted})
     return told | {"source": source}
 
 
@@ -155,7 +170,12 @@ def main(arguments: list[str] | None = None) -> int:
         nargs="+",
         help="of the members' votes, one each (default: every vote counts alike)",
     )
-    parser.add_argument("sources", nargs="+", help="RUN or GRAPH.onnx, with #N where it is one of several members")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="RUN or GRAPH.onnx, with #N where it is one of several members; +OTHER for the frame scores",
+    )
     options = parser.parse_args(arguments)
     try:
         data = {} if options.manifest is None else {"data.manifest": options.manifest}
@@ -181,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     stride = max(1, len(trained.clips) // NORM_CLIPS)
     listened = [trained.waveform(i) for i in range(0, len(trained.clips), stride)]
     for member, told in zip(network.members, came_from, strict=True):
-        if "graph_sha256" in told:
+        if "graph_sha256" in told or "frames" in told:
             restore_norms(member, listened)  # type: ignore[arg-type]
     for member in network.members:
         if isinstance(member, RecogniserMember):  # of the size of the others': rounding is judged by one limit
