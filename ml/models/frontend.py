@@ -94,7 +94,7 @@ class PowerSpectrum(nn.Module):
         super().__init__()
         self.config = config
         # The transform's matrices are made out of these in the graph, each time in training and once when ONNX Runtime
-        # loads it: they themselves would be a fifth of the exported file.
+        # loads it: they themselves would be a quarter of the exported file.
         turn = 2 * np.pi * np.arange(config.fft) / config.fft
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.window) / config.window)
         waves = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32)

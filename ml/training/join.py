@@ -2,7 +2,7 @@
 
     python -m ml.training.join --config ml/experiments/trio.toml --manifest runs/manifests/earcorpus.csv \\
         --weights 1 1 2 --out runs/trio-seed1 \\
-        models/audio/latest.onnx#0 models/audio/latest.onnx#1 runs/listener_large-seed1
+        models/audio/latest.onnx#0 models/audio/latest.onnx#1 runs/listener_steady-seed1
 
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), one of
 its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of
