@@ -334,9 +334,12 @@ def test_the_rank_loss_asks_for_the_order_of_pairs_alone(smoke_experiment: Exper
 
 def test_a_run_starts_from_the_end_of_another(smoke_experiment: Experiment, tmp_path: Path) -> None:
     first = replace(steps(smoke_experiment, 2), name="first")
-    second = replace(steps(smoke_experiment, 0), name="second", start_from="first")
+    second = replace(steps(smoke_experiment, 1), name="second", start_from="first")
     with pytest.raises(ConfigError, match="train first"):
         train(second, tmp_path / "second-seed1", quiet=True)
+    made_elsewhere = replace(second, train=replace(second.train, max_steps=0))
+    with pytest.raises(ConfigError, match="another command makes it"):
+        train(made_elsewhere, tmp_path / "second-seed1", quiet=True)
     train(first, tmp_path / f"first-seed{first.seed}", quiet=True)
     unfinished = replace(second, train=replace(second.train, max_steps=1, evaluate_every=1))
     unfinished = replace(unfinished, model={**unfinished.model, "dropout": 0.4})  # a stage may change it
