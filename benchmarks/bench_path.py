@@ -3,7 +3,7 @@
     python benchmarks/bench_path.py [--quick] [--model PATH]
 
 Every figure is a ratio of processor times taken in turn in one run, so that a busy machine changes both sides alike:
-  - the whole path (signals, timeline and second pass included) over the calls of Silero's published graph, chunk by
+  - the whole path (signals, timeline and deletions included) over the calls of Silero's published graph, chunk by
     chunk, for the same sound; and over the same with the decoding that it needs;
   - the whole path over plain decoding of a one-hour MP3 by the same FFmpeg, as `ffmpeg -f null` does;
   - peak memory of a process that examines a minute, an hour, three hours;
