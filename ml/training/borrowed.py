@@ -195,7 +195,7 @@ class _Training:
             found.append(statistics_of(work, network, cache, self.jobs))
             is_spoof.append([rendition.startswith(COPIED) or self.store.clips[i].is_spoof for i in work.clips()])
         inputs, labels = np.concatenate(found), np.concatenate(is_spoof)
-        head = listener(network.eval()).head
+        head = listener(network).head
         size, dropout = head.project.out_features, head.dropout.p
         seeds = range(HEADS * self.experiment.seed, HEADS * (self.experiment.seed + 1))
         return joined(

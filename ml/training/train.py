@@ -280,13 +280,9 @@ class _State:
         if settings.mimic:
             device = next(network.parameters()).device
             self.teacher = Teacher(listener(network), Path(experiment.data.cache_dir), device)
-            network.requires_grad_(requires_grad=False)
-            for parameter in network.borrowed():
-                parameter.requires_grad = True
+            _train_only(network, network.borrowed())
         if settings.only_frames:
-            network.requires_grad_(requires_grad=False)
-            for part in network.frame_parts():
-                part.requires_grad_(requires_grad=True)
+            _train_only(network, [weight for part in network.frame_parts() for weight in part.parameters()])
         self.average = WeightAverage(network, settings.ema_decay)
         borrowed = {id(parameter) for parameter in network.borrowed()}
         parts: dict[float, list[nn.Parameter]] = {1.0: [], settings.borrowed_rate: []}
@@ -410,6 +406,12 @@ class _State:
         self.step, self.best_eer = checkpoint.step, checkpoint.best_eer
         self.evaluations_since_best = checkpoint.evaluations_since_best
         self.history = list(checkpoint.history)
+
+
+def _train_only(network: SpoofNetwork, parameters: Sequence[nn.Parameter]) -> None:
+    network.requires_grad_(requires_grad=False)
+    for parameter in parameters:
+        parameter.requires_grad = True
 
 
 def learning_rate(settings: TrainConfig, step: int) -> float:
