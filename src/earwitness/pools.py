@@ -74,5 +74,10 @@ def dispose(pool: ProcessPool, within_s: float = STOPPING_S) -> bool:
 
 
 def _stop(pool: ProcessPool) -> None:
+    # Pebble takes the names of a pool's locks away before it kills the workers one by one: one that is starting just
+    # then would miss them, and say so at length. While somebody has the locks, their names stay.
+    channel = pool._pool_manager.worker_manager.workers_channel  # None where no worker has started yet
+    locks = channel and (channel.mutex.reader_mutex, channel.mutex.writer_mutex)
     pool.stop()  # type: ignore[no-untyped-call]
     pool.join()
+    del locks

@@ -64,14 +64,18 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._port_file = port_file
-        self.refusal: BaseException | None = None
+        self.refusal: OSError | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
-        except SystemExit as error:  # how uvicorn ends where the port is taken or the app did not start
-            self.refusal = error.__context__
+        except SystemExit:  # how uvicorn ends where the app did not start
             self.should_exit = True
+            return
+        except OSError as error:  # another process listens, which was bound at the same time
+            self.refusal = error
+            self.should_exit = True
+            await self.lifespan.shutdown()
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_models)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -110,7 +114,13 @@ def serve(app: FastAPI, settings: Settings) -> int:
         timeout_graceful_shutdown=round(settings.shutdown_grace.total_seconds()),
     )
     server = Server(config, app, settings.port_file)
-    server.run()
+    with contextlib.ExitStack() as stack:
+        try:
+            sockets = _bind(settings.host, settings.port, stack)
+        except OSError as error:
+            server.refusal = error
+        else:
+            server.run(sockets)
     if server.started:
         return 0
     if server.refusal is not None:
@@ -118,6 +128,24 @@ def serve(app: FastAPI, settings: Settings) -> int:
     elif lifespan.failure is not None:
         sys.stderr.write(f"earwitness: {lifespan.failure}\n")
     return EXIT_CANT_START
+
+
+def _bind(host: str, port: int, stack: contextlib.ExitStack) -> list[socket.socket]:
+    """A socket for each address of `host`, bound before anything starts: where a port is taken nothing else is touched.
+
+    None listens yet: until the app has started, clients are refused and need not wait. `stack` closes them. Raises
+    OSError.
+    """
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound = []
+    for family, kind, protocol, _name, address in dict.fromkeys(found):  # a file of hosts may name one twice
+        one = stack.enter_context(socket.socket(family, kind, protocol))
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what the last process left does not matter
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+        one.bind(address)
+        bound.append(one)
+    return bound
 
 
 def run(settings: Settings) -> int:

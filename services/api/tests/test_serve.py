@@ -1,19 +1,25 @@
 """`python -m app`: a free port, told to whoever asks; a graceful end; a clear word where it can't start."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from app.runs.queue import LocalQueue, Priority
+from app.server import EXIT_CANT_START, serve
+from app.settings import Settings
 
 SERVE_DUMMY = Path(__file__).with_name("serve_dummy.py")
 
@@ -101,6 +107,45 @@ def test_a_second_service_says_what_the_first_one_has_and_exits_2(
     taken = {**first.environment, "EARWITNESS_PORT": first.url.rpartition(":")[2]}
     done = try_to_serve({**second, shared: taken[shared]}, tmp_path)
     check_refusal(done, complaint)
+    assert not (tmp_path / "second.db").exists()  # what one service has is asked for before anything is touched
+
+
+def test_of_two_that_start_at_the_same_time_the_later_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both have bound the port before either listens."""
+    with socket.socket() as first:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        first.bind(("127.0.0.1", 0))
+        port = first.getsockname()[1]
+        went_through = []
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            first.listen()
+            went_through.append("start")
+            yield
+            went_through.append("stop")
+
+        assert serve(FastAPI(lifespan=lifespan), Settings(port=port)) == EXIT_CANT_START
+    assert went_through == ["start", "stop"]
+    assert f"can't listen on 127.0.0.1:{port}: [Errno" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+def test_it_listens_where_it_is_told_to(service_process: Any, host: str) -> None:
+    if host == "::1" and not speaks_ipv6():
+        pytest.skip("this machine has no IPv6")
+    service_process.environment["EARWITNESS_HOST"] = host
+    with service_process.start().client() as client:
+        assert client.get("/health").json() == {"status": "ok"}
+
+
+def speaks_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def check_refusal(done: subprocess.CompletedProcess[str], complaint: str) -> None:
