@@ -165,7 +165,7 @@ class MediaStream:
     def _mono(self, data: NDArray[np.generic]) -> Samples:
         """`data` has the shape (channels, samples)."""
         sound = _to_float(data)
-        if not np.abs(sound).max() <= FLOAT_SAMPLE_LIMIT:  # written so that NaN is bad too
+        if not max(sound.max(), -sound.min()) <= FLOAT_SAMPLE_LIMIT:  # written so that NaN is bad too
             bad = ~(np.abs(sound) <= FLOAT_SAMPLE_LIMIT)
             self._bad_samples += int(bad.sum())
             sound = np.where(bad, np.float32(0.0), sound)
@@ -293,47 +293,58 @@ def _check_format(rate_hz: int | None, channels: int | None, limits: MediaLimits
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """Of a frame; what its samples are joined by."""
+
+    rate_hz: int
+    samples: str
+    """FFmpeg's name."""
+    channels: int
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return np.dtype(SAMPLE_DTYPES[self.samples.removesuffix("p")])
+
+    @property
+    def planes(self) -> int:
+        """Pieces of memory that a frame's samples lie in: one a channel, or one for all of them, sample by sample."""
+        return self.channels if self.samples.endswith("p") else 1
+
+    def read(self, planes: list[bytearray]) -> NDArray[np.generic]:
+        """Shape (channels, samples)."""
+        read = [np.frombuffer(plane, self.dtype) for plane in planes]
+        return np.stack(read) if len(read) == self.channels else read[0].reshape(-1, self.channels).T
+
+
 def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.generic], int]]:
     """Frames joined to pieces of about `BLOCK_S`, shape (channels, samples), with their sample rate.
 
     A stream may change its format on the way; a piece never does. Each piece is memory of its own.
-    """
-    held: NDArray[np.generic] | None = None
-    count, enough = 0, 0  # samples held, and of a whole piece
-    rate_hz = 0
-    for frame in frames:
-        dtype = np.dtype(SAMPLE_DTYPES[frame.format.name.removesuffix("p")])
-        channels = frame.layout.nb_channels
-        if held is not None and (frame.sample_rate, dtype, channels) != (rate_hz, held.dtype, len(held)):
-            yield held[:, :count], rate_hz
-            held = None
-        if held is None:
-            rate_hz = frame.sample_rate
-            enough = math.ceil(min(BLOCK_S * rate_hz, GATHERED_VALUES / channels))
-            held, count = np.empty((channels, enough + frame.samples), dtype), 0
-        elif held.shape[1] < count + frame.samples:  # a longer frame than those before
-            held = np.concatenate((held[:, :count], np.empty((channels, frame.samples), dtype)), axis=1)
-        _copy_samples(frame, held[:, count : count + frame.samples])
-        count += frame.samples
-        if count >= enough:
-            yield held[:, :count], rate_hz
-            held = None
-    if held is not None:
-        yield held[:, :count], rate_hz
-
-
-def _copy_samples(frame: av.AudioFrame, into: NDArray[np.generic]) -> None:
-    """`into` has the frame's type and the shape (channels, samples).
 
     Not by PyAV's `to_ndarray`: it looks for a null pointer behind the last plane, and of eight planes and more there is
     none, so that it takes what lies behind them for a plane and the process dies (docs/adr/0034).
     """
-    if frame.format.is_planar:
-        for index, channel in enumerate(into):
-            channel[:] = np.frombuffer(memoryview(AudioPlane(frame, index)), into.dtype, frame.samples)
-    else:
-        packed = np.frombuffer(memoryview(AudioPlane(frame, 0)), into.dtype, frame.samples * len(into))
-        into[:] = packed.reshape(-1, len(into)).T
+    now: _Format | None = None
+    planes: list[bytearray] = []
+    sample_bytes = count = enough = 0  # of a plane; samples held; of a whole piece
+    for frame in frames:
+        told = (frame.sample_rate, frame.format.name, frame.layout.nb_channels)
+        if now is None or told != (now.rate_hz, now.samples, now.channels):
+            if now is not None and count:
+                yield now.read(planes), now.rate_hz
+            now = _Format(*told)
+            planes, count = [bytearray() for _ in range(now.planes)], 0
+            sample_bytes = now.dtype.itemsize * now.channels // now.planes
+            enough = math.ceil(min(BLOCK_S * now.rate_hz, GATHERED_VALUES / now.channels))
+        for index, held in enumerate(planes):
+            held.extend(memoryview(AudioPlane(frame, index))[: frame.samples * sample_bytes])
+        count += frame.samples
+        if count >= enough:
+            yield now.read(planes), now.rate_hz
+            planes, count = [bytearray() for _ in planes], 0
+    if now is not None and count:
+        yield now.read(planes), now.rate_hz
 
 
 def _to_float(data: NDArray[np.generic]) -> Samples:

@@ -91,7 +91,8 @@ def frames_of(fresh: Samples, sound: Samples, count: int, flags: NDArray[np.bool
     windows = np.lib.stride_tricks.sliding_window_view(sound, FRAME_SAMPLES)[::HOP_SAMPLES][:count]
     spectrum = np.fft.rfft(windows * TAPER, axis=1).astype(np.complex64, copy=False)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    mean_square = np.square(windows, dtype=np.float64).mean(axis=1)
+    halves = np.square(sound[: (count + 1) * HOP_SAMPLES], dtype=np.float64).reshape(-1, HOP_SAMPLES).sum(axis=1)
+    mean_square = (halves[:-1] + halves[1:]) / FRAME_SAMPLES  # every sample is in two frames, and squared once
     level_dbfs = 10.0 * np.log10(np.maximum(mean_square, 10.0 ** (SILENCE_DBFS / 10.0)))
     first = np.arange(count) * HOP_SAMPLES // CHUNK_SAMPLES
     last = (np.arange(count) * HOP_SAMPLES + FRAME_SAMPLES - 1) // CHUNK_SAMPLES

@@ -26,6 +26,10 @@ FFT_SIZE = 384  # 2^7 * 3, at least NEEDED: lags up to LONGEST_LAG do not wrap a
 THRESHOLD = 0.15  # of the normalised difference; the paper uses 0.1 to 0.15
 LARGEST_STEP = 0.2  # from one frame to the next, 16 ms: voices move less, octave errors more
 LOW_PASS_TAPS = 31
+ROW = 16  # results a row of the product that filters: fewer make more rows, more make more products with zeros
+GROUP = (
+    128  # rows a product: of larger ones the library of matrices takes several threads, and a worker has one core
+)
 LOW_PASS_HZ = 1_500.0  # the harmonics that carry the period; hiss and frication above only disturb
 
 
@@ -37,6 +41,16 @@ def _low_pass() -> NDArray[np.float32]:
 
 
 LOW_PASS = _low_pass()
+
+
+def _columns() -> NDArray[np.float32]:
+    columns = np.zeros((DECIMATION * (ROW - 1) + LOW_PASS_TAPS, ROW), dtype=np.float32)
+    for column in range(ROW):
+        columns[DECIMATION * column : DECIMATION * column + LOW_PASS_TAPS, column] = LOW_PASS
+    return columns
+
+
+LOW_PASS_COLUMNS = _columns()
 LAGS = np.arange(1, LONGEST_LAG + 1, dtype=np.float64)
 
 
@@ -51,13 +65,20 @@ def track(sound: Samples, count: int) -> NDArray[np.float64]:
 
 
 def _slow(sound: Samples) -> Samples:
-    """Low-passed, every second sample, shape ((samples + 1) // 2,); the others are not computed."""
-    reach = (LOW_PASS_TAPS - 1) // 2
-    padded = np.pad(sound, (reach, reach + 1))
+    """Low-passed, every second sample, shape ((samples + 1) // 2,); the others are not computed.
+
+    As a product of matrices: a row gives ROW results, and each column of `LOW_PASS_COLUMNS` is the filter where one of
+    them stands. Half of its products are with zeros, and it is still four times as fast as a convolution.
+    """
     count = (sound.size + 1) // DECIMATION
-    even = np.convolve(padded[::DECIMATION], LOW_PASS[::DECIMATION], mode="valid")[:count]
-    odd = np.convolve(padded[1::DECIMATION], LOW_PASS[1::DECIMATION], mode="valid")[:count]
-    slow: Samples = even + odd
+    groups = -(-count // (ROW * GROUP))
+    reach = (LOW_PASS_TAPS - 1) // 2
+    padded = np.pad(sound, (reach, DECIMATION * ROW * GROUP * groups + LOW_PASS_TAPS - sound.size))
+    span = len(LOW_PASS_COLUMNS)
+    rows = np.lib.stride_tricks.sliding_window_view(padded, span)[:: DECIMATION * ROW][: groups * GROUP]
+    slow: Samples = (np.ascontiguousarray(rows).reshape(groups, GROUP, span) @ LOW_PASS_COLUMNS).reshape(-1)[
+        :count
+    ]
     return slow
 
 
