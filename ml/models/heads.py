@@ -17,8 +17,8 @@ LOCAL_KERNEL = 5  # frames: the shortest stretch that is asked for, 0.5 s, and w
 class Scores(NamedTuple):
     score: Tensor
     """(batch,): raw logit of the whole window, higher = more likely spoof."""
-    frame_scores: Tensor
-    """(batch, frames): raw logit of each frame."""
+    frame_scores: Tensor | None
+    """(batch, frames): raw logit of each frame. None: this member of several gives none."""
     embedding: Tensor
     """(batch, dim)"""
 
@@ -140,7 +140,10 @@ class Member(nn.Module):
             spectrogram = mask_frequency(spectrogram, mask_bins)
         with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=bf16):
             scores = self.judge(spectrogram)
-        return Scores(*(part.float() for part in scores)) if bf16 else scores
+        if not bf16:
+            return scores
+        frames = None if scores.frame_scores is None else scores.frame_scores.float()
+        return Scores(scores.score.float(), frames, scores.embedding.float())
 
     def judge(self, spectrogram: Tensor) -> Scores:
         """Of a (batch, 1, bins, frames) spectrogram."""
@@ -170,8 +173,9 @@ class Member(nn.Module):
 class SpoofNetwork(nn.Module):
     """One member or several in one graph: (batch, samples) to `Scores`.
 
-    Of several, scores are averaged and embeddings joined. Training gives each a loss of its own (`each`), so that
-    they stay as different as separate runs would make them (deep ensembles, Lakshminarayanan et al., 2017).
+    Of several, scores are averaged, frame scores over those that give them, and embeddings joined. Training gives each
+    a loss of its own (`each`), so that they stay as different as separate runs would make them (deep ensembles,
+    Lakshminarayanan et al., 2017).
     """
 
     def __init__(self, *members: Member) -> None:
@@ -205,7 +209,7 @@ class SpoofNetwork(nn.Module):
             return parts[0]
         return Scores(
             torch.stack([part.score for part in parts]).mean(0),
-            torch.stack([part.frame_scores for part in parts]).mean(0),
+            torch.stack([part.frame_scores for part in parts if part.frame_scores is not None]).mean(0),
             torch.cat([part.embedding for part in parts], dim=1),
         )
 

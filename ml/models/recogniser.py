@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earwitness.waveform import SAMPLE_RATE_HZ
+from ml.config import ConfigError
 from ml.models.frontend import FrontendConfig, PowerSpectrum, slaney_filters
 from ml.models.heads import Member, Scores, SpoofNetwork, frame_scorer
 from ml.published import PublishedWeights, fetch
@@ -55,13 +56,15 @@ class RecogniserConfig:
     dropout: float = 0.5
     """Of the head: before each of its two layers."""
     frame_width: int = 96
-    """Of what gives the frame scores."""
+    """Of what gives the frame scores; 0: there is nothing, and other members of an ensemble give them."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.blocks <= BLOCKS:
             raise ValueError(f"blocks must lie between 1 and {BLOCKS}")
         if not 1 <= self.hidden <= HIDDEN:
             raise ValueError(f"hidden must lie between 1 and {HIDDEN}")
+        if self.frame_width < 0:
+            raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
             raise ValueError("step must be 1, 2 or 4")
 
@@ -72,6 +75,8 @@ class RecogniserConfig:
 
 
 def build(config: RecogniserConfig) -> SpoofNetwork:
+    if not config.frame_width:
+        raise ConfigError("model.frame_width must be above 0 where no other member gives frame scores")
     return SpoofNetwork(member(config))
 
 
@@ -79,7 +84,7 @@ def member(config: RecogniserConfig) -> "RecogniserMember":
     frontend, encoder = RecogniserSpectrogram(config.margin), Encoder(config.blocks, config.hidden, config.step)
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
     halvings = (FRAMES_A_SCORE // config.step).bit_length() - 1
-    frames = FrameHead(config.blocks + 1, config.frame_width, halvings)
+    frames = FrameHead(config.blocks + 1, config.frame_width, halvings) if config.frame_width else None
     return RecogniserMember(frontend, encoder, head, frames)
 
 
@@ -210,13 +215,14 @@ class FrameHead(nn.Module):
 
 
 class RecogniserMember(Member):
-    """The encoder with a head on what it says of the whole clip and one on what it says of each moment."""
+    """The encoder with a head on what it says of the whole clip and, but for `frames` None, one on what it says of each
+    moment."""
 
     backbone: Encoder
     head: StatisticsHead
 
     def __init__(
-        self, frontend: RecogniserSpectrogram, encoder: Encoder, head: StatisticsHead, frames: FrameHead
+        self, frontend: RecogniserSpectrogram, encoder: Encoder, head: StatisticsHead, frames: FrameHead | None
     ) -> None:
         super().__init__(frontend, encoder, head)
         self.frames = frames
@@ -224,14 +230,14 @@ class RecogniserMember(Member):
     def judge(self, spectrogram: Tensor) -> Scores:
         layers = self.backbone(spectrogram)
         score, embedding = self.head(statistics(layers))
-        return Scores(score, self.frames(layers), embedding)
+        return Scores(score, None if self.frames is None else self.frames(layers), embedding)
 
     def statistics(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) to what the head reads, (batch, `RecogniserConfig.statistics`)."""
         return statistics(self.backbone(self.frontend(waveforms)))
 
     def frame_parts(self) -> list[nn.Module]:
-        return [self.frames]
+        return [] if self.frames is None else [self.frames]
 
     @torch.no_grad()
     def scale_embedding(self, factor: float) -> None:

@@ -73,6 +73,7 @@ class LocalMember(Member):
     def judge(self, spectrogram: Tensor) -> Scores:
         maps = self.backbone.maps(spectrogram)
         scores: Scores = self.head(self.backbone.pool(maps[-1]))
+        assert scores.frame_scores is not None
         return scores._replace(frame_scores=scores.frame_scores + self.local(maps[:-1]))
 
     def frame_parts(self) -> list[nn.Module]:

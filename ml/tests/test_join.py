@@ -229,4 +229,18 @@ def test_members_must_give_frames_alike() -> None:
 def test_frames_agree_at_every_length(samples: int) -> None:
     network, _ = build_network("ensemble", {"members": [SERESNET], "recognisers": [RECOGNISER]})
     each = network.eval().each(torch.randn(1, samples) * 0.05)
-    assert each[0].frame_scores.shape == each[1].frame_scores.shape
+    first, second = (part.frame_scores for part in each)
+    assert first is not None and second is not None and first.shape == second.shape
+
+
+def test_a_recogniser_without_a_frame_head_leaves_place_to_the_others() -> None:
+    silent = {**RECOGNISER, "frame_width": 0}
+    network, _ = build_network("ensemble", {"members": [SERESNET], "recognisers": [silent]})
+    clip = torch.randn(2, 20_480) * 0.05
+    each, whole = network.eval().each(clip), network(clip)
+    assert each[1].frame_scores is None
+    torch.testing.assert_close(whole.frame_scores, each[0].frame_scores, rtol=0, atol=0)
+    torch.testing.assert_close(whole.score, (each[0].score + each[1].score) / 2)
+    assert all("members.0" in name for name, part in network.named_modules() if part in network.frame_parts())
+    with pytest.raises(ConfigError, match="frame_width"):
+        build_network("recogniser", silent)

@@ -105,7 +105,9 @@ def segment_eer(network: SpoofNetwork, splices: Sequence[Spliced]) -> float:
     scores, is_spoof = [], []
     for one in splices:
         waveform = torch.from_numpy(one.waveform)[None].to(device)
-        frames = network(waveform).frame_scores[0].float().cpu().numpy()
+        found = network(waveform).frame_scores
+        assert found is not None  # of a whole network they never are
+        frames = found[0].float().cpu().numpy()
         count = min(frames.size, one.frame_labels.size)  # a last part frame may lack a score
         scores.append(frames[:count])
         is_spoof.append(one.frame_labels[:count] == 1)

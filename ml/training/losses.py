@@ -21,9 +21,10 @@ def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
     the order within the pairs, one-class and contrastive losses of the embedding."""
     smooth = settings.label_smoothing
     loss = F.binary_cross_entropy_with_logits(scores.score, batch.labels * (1 - 2 * smooth) + smooth)
-    known = ~torch.isnan(batch.frame_labels)
-    frame_loss = F.binary_cross_entropy_with_logits(scores.frame_scores[known], batch.frame_labels[known])
-    loss = loss + settings.frame_loss_weight * frame_loss
+    if scores.frame_scores is not None:
+        known = ~torch.isnan(batch.frame_labels)
+        frame_loss = F.binary_cross_entropy_with_logits(scores.frame_scores[known], batch.frame_labels[known])
+        loss = loss + settings.frame_loss_weight * frame_loss
     if settings.rank_loss_weight and bool(batch.paired.any()):
         loss = loss + settings.rank_loss_weight * rank_loss(scores.score, batch.paired)
     if settings.one_class_weight:
