@@ -33,6 +33,7 @@ LOOK_AHEAD_PER_JOB = (
     16  # recordings under way or waiting to be written, so that one long one does not stop the rest
 )
 WORKER_MEMORY_BYTES = 6 << 30  # address space; ONNX Runtime reserves a good deal that it never touches
+REPLACED_WITHIN_S = 1.0  # a pool that can't be stopped goes on ending while the next one works
 DEFAULT_TIMEOUT_S = 1800.0  # a six-hour recording on a slow machine
 PRELOADED = ["earwitness.onnx_detector"]  # imported once by the fork server: a new worker starts in milliseconds
 
@@ -182,7 +183,7 @@ class _Crew:
 
     def _replace(self) -> None:
         """Give the pool up; what it was at or had not begun is begun anew in another one, one by one."""
-        dispose(self._pool)
+        dispose(self._pool, REPLACED_WITHIN_S)
         self._pool = self._new_pool()
         self._alone = len(self._waiting)
         for task in self._waiting:
