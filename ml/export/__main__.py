@@ -1,4 +1,4 @@
-"""`python -m ml.export {candidate,promote,rollback}`: from a run to the shipped model.
+"""`python -m ml.export {candidate,again,promote,rollback}`: from a run to the shipped model.
 
 Exit codes: 0 done, 1 a gate was not passed, 2 the run or its data can't be used.
 """
@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from earwitness.errors import ModelError
-from ml.config import ConfigError
+from ml.config import ConfigError, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.evaluation.__main__ import add_scoring_options, evaluate_run
 from ml.evaluation.card import read_card, write_card
 from ml.evaluation.scores import EvaluationInputError
+from ml.export.again import make_again
 from ml.export.candidate import make_candidate
 from ml.export.graph import ExportError
 from ml.export.promote import check_ready, promote, rollback
@@ -26,6 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     candidate.add_argument(
         "--checkpoint", choices=("best", "last"), default="best", help="by held-out EER, or the end's"
     )
+    again = commands.add_parser("again", help="make a shipped model's graph anew: a calibrated candidate")
+    again.add_argument("--graph", type=Path, default=Path("models/audio/latest.onnx"))
+    again.add_argument("--config", type=Path, required=True, help="the experiment that trained it")
+    again.add_argument("--seed", type=int, help="instead of the experiment's")
+    again.add_argument("--manifest", help="instead of the experiment's; promotion scores its clips")
+    again.add_argument("--run", type=Path, required=True, help="a new folder")
     promoting = commands.add_parser("promote", help="check a calibrated candidate and make it the shipped model")
     promoting.add_argument("--models", type=Path, default=Path("models/audio"))
     promoting.add_argument("--card", type=Path, help="the model card whose figures are then written anew")
@@ -44,6 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
             case "candidate":
                 made = make_candidate(options.run, f"{options.checkpoint}.pt")
                 print(f"{made.graph}: largest difference to PyTorch {made.parity.largest_difference:.1e}")
+            case "again":
+                told = {"seed": options.seed, "data.manifest": options.manifest}
+                overrides = {key: value for key, value in told.items() if value is not None}
+                made = make_again(options.graph, load_experiment(options.config, overrides), options.run)
+                print(f"{made.graph}: says what {options.graph} says; promote it with --run {options.run}")
             case "promote":
                 check_ready(options.run, accurate=options.accurate)  # before hours of scoring
                 if options.card:

@@ -2,20 +2,25 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from earwitness.model_spec import load_spec
 from earwitness.pipeline import examine
-from earwitness.scorer import load_scorer
+from earwitness.scorer import Scorer, load_scorer
 from ml.evaluation.__main__ import main as evaluation_main
 from ml.evaluation.card import BEGIN, END
 from ml.evaluation.regression import main as regression_main
 from ml.export.__main__ import main as export_main
+from ml.export.again import check_same
 from ml.export.candidate import NOT_CALIBRATED
+from ml.export.graph import ExportError, random_batches
+from ml.export.promote import check_ready
 from ml.tests.conftest import SMOKE
 from ml.training.__main__ import main as training_main
 
@@ -53,6 +58,40 @@ def test_the_shipped_model_is_whole(run: Path) -> None:
     assert spec.evaluation["bonafide"] > 0
     assert spec.training["manifest_sha256"]
     assert load_scorer(run / "models" / "latest.onnx").spec == spec
+
+
+def test_a_shipped_graph_can_be_made_anew(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its run: from the graph and the experiment. What was fitted to its scores stays, and so do the scores."""
+    shipped = run / "models" / "latest.onnx"
+    call = ["again", "--graph", str(shipped), "--config", str(run.parent / "smoke.toml"), "--run", str(tmp_path)]
+    assert export_main([*call, "--seed", "8"]) == 1
+    assert "with seed 7, not by 'smoke' with seed 8" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "nothing is left of what was refused"
+    assert export_main(call) == 0
+    before, now = load_spec(shipped), load_spec(tmp_path / "candidate" / "model.onnx")
+    assert now.training["exported_again"]["graph_sha256"] == before.graph_sha256
+    ours = {"model_version", "graph_sha256", "evaluation", "training", "inputs", "outputs"}
+    assert all(getattr(now, f.name) == getattr(before, f.name) for f in fields(now) if f.name not in ours)
+    assert now.evaluation == {}
+    check_ready(tmp_path)
+    sound = random_batches(5, [(2, 3.0)])[0]
+    one, other = (Scorer(graph, spec).score(sound) for graph, spec in ((shipped, before), (made(tmp_path), now)))
+    np.testing.assert_allclose(one.score, other.score, atol=1e-4)
+
+
+def test_a_graph_that_says_something_else_is_refused(run: Path, tmp_path: Path) -> None:
+    shipped = run / "models" / "latest.onnx"
+    model = onnx.load(shipped)
+    bias = next(value for value in model.graph.initializer if value.name.endswith("head.score.bias"))
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+    onnx.save(model, tmp_path / "other.onnx")
+    assert check_same(shipped, shipped, random_batches(1)) == 0.0
+    with pytest.raises(ExportError, match=r"^score of the new graph differs by (9.99|1.00)e-0"):
+        check_same(shipped, tmp_path / "other.onnx", random_batches(1))
+
+
+def made(run: Path) -> Path:
+    return run / "candidate" / "model.onnx"
 
 
 def test_figures_stay_in_their_range(run: Path) -> None:
