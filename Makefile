@@ -51,11 +51,10 @@ demo: $(VENV)/.run ## examine the recordings in examples/ (or FILE=my.mp3) throu
 serve: $(VENV)/.run ## start the service on http://127.0.0.1:8000 with SQLite and a folder under var/
 	$(BIN)/python -m app
 
-# One thread a process: PyTorch and NumPy would take both cores in each, and wait for each other there.
 # In the order of pyproject.toml's testpaths, the heaviest files first: by their number of tests, as pytest-xdist would have it, a
 # file of one long test comes last and one core waits for it.
 test: $(VENV)/.dev ## every test but the slow ones, under 10 minutes on two cores
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m 'not slow' -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python -m pytest -q -m 'not slow' -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: lint test ## what CI runs
 

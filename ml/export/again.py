@@ -7,12 +7,14 @@ fitted to its scores (calibration, thresholds, what counts as unlike the trainin
 are compared. The result is a candidate like any other, and promoted through the same gates.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
 from earwitness.model_spec import ModelSpec, file_sha256, load_spec
 from earwitness.waveform import seconds
@@ -86,7 +88,7 @@ def make_again(graph: Path, experiment: Experiment, run_dir: Path) -> Candidate:
     return Candidate(made, write_text(made.with_suffix(".json"), spec.to_json()), parity)
 
 
-def check_same(one: Path, other: Path, batches: list[np.typing.NDArray[np.float32]]) -> float:
+def check_same(one: Path, other: Path, batches: Sequence[NDArray[np.float32]]) -> float:
     """The largest difference of two graphs' outputs; ExportError where it is more than a graph may differ from PyTorch
     by, or their shapes differ."""
     first, second = (
