@@ -7,34 +7,35 @@ fitted to its scores (calibration, thresholds, what counts as unlike the trainin
 are compared. The result is a candidate like any other, and promoted through the same gates.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
-from earwitness.model_spec import ModelSpec, file_sha256, load_spec
+from earwitness.model_spec import file_sha256, load_spec
 from earwitness.waveform import seconds
 from ml.config import Experiment
 from ml.evaluation.atomic_write import write_text
 from ml.export.candidate import CANDIDATE, CHECKPOINT_NAME, MODEL_NAME, Candidate, network_to_ship
 from ml.export.graph import (
-    INPUT,
-    OUTPUTS,
     PARITY_TOLERANCE,
     ExportError,
     check_parity,
+    compared,
     export_graph,
     random_batches,
+    runner,
     shape_of,
 )
-from ml.models import SpoofNetwork, build_network
+from ml.models import build_network
 from ml.provenance import git_revision, library_versions
-from ml.training.checkpoint import Checkpoint, save
+from ml.training.checkpoint import save
 from ml.training.join import take
+from ml.training.train import finished
 
 EXPORTED_AGAIN = "exported_again"
 """Of a spec's training: which graph the weights were read from, and what wrote them anew."""
@@ -60,13 +61,16 @@ def make_again(graph: Path, experiment: Experiment, run_dir: Path) -> Candidate:
             f"{shipped.frame_hop_s:g} s: the experiment has changed since"
         )
     folder = run_dir / CANDIDATE
-    checkpoint = _checkpoint(graph, network, experiment, shipped)
+    for number, member in enumerate(network.members):
+        take(member, f"{graph}#{number}")  # type: ignore[arg-type]  # a ModuleList holds modules
+    checkpoint = finished(experiment, network, shipped.training, {})
     save(checkpoint, folder / CHECKPOINT_NAME)
     network, _ = network_to_ship(checkpoint)
-    made = export_graph(network, folder / MODEL_NAME)
+    building = export_graph(network, folder / f"building.{os.getpid()}.onnx")
     batches = random_batches(experiment.seed)
-    parity = check_parity(network, made, batches)
-    check_same(graph, made, batches)
+    parity = check_parity(network, building, batches)
+    check_same(graph, building, batches)
+    made = building.replace(folder / MODEL_NAME)
     sha256 = file_sha256(made)
     model = onnx.load(made)
     spec = replace(
@@ -91,33 +95,10 @@ def make_again(graph: Path, experiment: Experiment, run_dir: Path) -> Candidate:
 def check_same(one: Path, other: Path, batches: Sequence[NDArray[np.float32]]) -> float:
     """The largest difference of two graphs' outputs; ExportError where it is more than a graph may differ from PyTorch
     by, or their shapes differ."""
-    first, second = (
-        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in (one, other)
-    )
-    largest = 0.0
+    before, now, largest = runner(one), runner(other), 0.0
     for batch in batches:
-        told = zip(*(session.run(list(OUTPUTS), {INPUT: batch}) for session in (first, second)), strict=True)
-        for name, (before, now) in zip(OUTPUTS, told, strict=True):
-            difference = float(np.abs(before - now).max()) if before.shape == now.shape else float("inf")
+        for name, _, _, difference in compared(before, now, batch):
             if not difference <= PARITY_TOLERANCE:  # also catches NaN
                 raise ExportError(f"{name} of the new graph differs by {difference:.2e} from that of {one}")
             largest = max(largest, difference)
     return largest
-
-
-def _checkpoint(graph: Path, network: SpoofNetwork, experiment: Experiment, shipped: ModelSpec) -> Checkpoint:
-    for number, member in enumerate(network.members):
-        take(member, f"{graph}#{number}")  # type: ignore[arg-type]  # a ModuleList holds modules
-    weights = network.state_dict()
-    steps, eer = (shipped.training.get(key) for key in ("steps", "heldout_eer"))
-    return Checkpoint(
-        experiment=experiment,
-        step=steps if isinstance(steps, int) else experiment.train.max_steps,
-        weights=weights,
-        averaged_weights=weights,
-        optimiser={},
-        best_eer=eer if isinstance(eer, float) else float("inf"),
-        evaluations_since_best=0,
-        provenance=dict(shipped.training),
-        history=(),
-    )

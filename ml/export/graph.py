@@ -6,8 +6,9 @@
 Nothing here writes into `models/audio`: that is `ml.export.promote`'s, after all gates passed.
 """
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,21 +118,38 @@ def shape_of(value: onnx.ValueInfoProto) -> list[str | int]:
     return [dim.dim_param or "dynamic" if not dim.HasField("dim_value") else dim.dim_value for dim in dims]
 
 
+Run = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
+"""From (batch, samples) to the three outputs."""
+
+
+def runner(path: Path) -> Run:
+    """An exported graph in ONNX Runtime."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda batch: session.run(list(OUTPUTS), {INPUT: batch})
+
+
+def compared(
+    one: Run, other: Run, batch: NDArray[np.float32]
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32], float]]:
+    """Each output's name, what either says, and their largest difference: infinite where their shapes differ."""
+    for name, ours, theirs in zip(OUTPUTS, one(batch), other(batch), strict=True):
+        difference = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else math.inf
+        yield name, ours, theirs, difference
+
+
 def check_parity(network: SpoofNetwork, path: Path, batches: Sequence[NDArray[np.float32]]) -> Parity:
     """Run every batch, each (batch, samples), through both. Raises ExportError beyond `PARITY_TOLERANCE`."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     network.eval()
-    largest = 0.0
+
+    @torch.no_grad()
+    def expected(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return [part.numpy() for part in network(torch.from_numpy(batch))]
+
+    actual, largest = runner(path), 0.0
     for batch in batches:
-        with torch.no_grad():
-            expected = network(torch.from_numpy(batch))
-        actual = session.run(list(OUTPUTS), {INPUT: batch})
-        for name, ours, theirs in zip(OUTPUTS, expected, actual, strict=True):
-            if tuple(ours.shape) != theirs.shape:
-                raise ExportError(
-                    f"{name} has shape {theirs.shape} in ONNX Runtime, {tuple(ours.shape)} in PyTorch"
-                )
-            difference = float(np.abs(ours.numpy() - theirs).max())
+        for name, ours, theirs, difference in compared(expected, actual, batch):
+            if ours.shape != theirs.shape:
+                raise ExportError(f"{name} has shape {theirs.shape} in ONNX Runtime, {ours.shape} in PyTorch")
             if not difference <= PARITY_TOLERANCE:  # also catches NaN
                 raise ExportError(
                     f"{name} differs by {difference:.2e} between PyTorch and ONNX Runtime "

@@ -141,8 +141,17 @@ def leave_run(
     run_dir: Path,
 ) -> None:
     """Leave in `run_dir` what a finished run leaves, of a network that another command than training made."""
+    done = finished(experiment, network, told, history)
+    for name in (BEST_NAME, CHECKPOINT_NAME):
+        save(done, run_dir / name)
+
+
+def finished(
+    experiment: Experiment, network: SpoofNetwork, told: Mapping[str, object], history: Mapping[str, float]
+) -> Checkpoint:
+    """The checkpoint of such a run."""
     weights = network.state_dict()
-    done = Checkpoint(
+    return Checkpoint(
         experiment=experiment,
         step=experiment.train.max_steps,
         weights=weights,
@@ -153,8 +162,6 @@ def leave_run(
         provenance=dict(told),
         history=(dict(history),) if history else (),
     )
-    for name in (BEST_NAME, CHECKPOINT_NAME):
-        save(done, run_dir / name)
 
 
 def run_folder(runs: Path, experiment: Experiment) -> Path:

@@ -21,9 +21,7 @@ LOSSLESS_CODECS = frozenset(("alac", "ape", "flac", "tta", "wavpack"))
 CLIFF_BAND_HZ = (1_000.0, 7_250.0)
 CLIFF_BINS = 4  # 125 Hz on each side: as narrow as the scale-factor bands that encoders set to zero
 CLIFF_DB = 25.0  # from one such band to the next; between harmonics and formants the fall is smaller
-DB_PER_E = 10.0 / np.log(
-    10.0
-)  # for a power: its natural logarithm takes a third of the time of that to the base of 10
+DB_PER_E = 10.0 / np.log(10.0)  # of a power, whose natural logarithm takes a third of the time of the decimal one
 FLOOR_POWER = 1e-14  # of a bin: under the rounding of 24-bit files
 MANY_CLIFFS = (
     0.1  # of the frames; uncoded speech has 0 to 0.05, MP3 at 64 kbit/s 0.1 to 0.3, at 32 kbit/s nearly 1

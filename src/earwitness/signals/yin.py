@@ -27,9 +27,7 @@ THRESHOLD = 0.15  # of the normalised difference; the paper uses 0.1 to 0.15
 LARGEST_STEP = 0.2  # from one frame to the next, 16 ms: voices move less, octave errors more
 LOW_PASS_TAPS = 31
 ROW = 16  # results a row of the product that filters: fewer make more rows, more make more products with zeros
-GROUP = (
-    128  # rows a product: of larger ones the library of matrices takes several threads, and a worker has one core
-)
+GROUP = 128  # rows a product: larger ones are spread over several threads, and a worker has one core
 LOW_PASS_HZ = 1_500.0  # the harmonics that carry the period; hiss and frication above only disturb
 
 
@@ -76,9 +74,8 @@ def _slow(sound: Samples) -> Samples:
     padded = np.pad(sound, (reach, DECIMATION * ROW * GROUP * groups + LOW_PASS_TAPS - sound.size))
     span = len(LOW_PASS_COLUMNS)
     rows = np.lib.stride_tricks.sliding_window_view(padded, span)[:: DECIMATION * ROW][: groups * GROUP]
-    slow: Samples = (np.ascontiguousarray(rows).reshape(groups, GROUP, span) @ LOW_PASS_COLUMNS).reshape(-1)[
-        :count
-    ]
+    products = np.ascontiguousarray(rows).reshape(groups, GROUP, span) @ LOW_PASS_COLUMNS
+    slow: Samples = products.reshape(-1)[:count]
     return slow
 
 
