@@ -1,10 +1,9 @@
 """The encoder of a speech recogniser under heads of our own: its layers know speech, they learn what is wrong with it.
 
 A few hours of recordings teach a network made from nothing only so much. Whisper (Radford et al., 2023, ICML) heard
-680,000 hours; the weights of its smallest encoder come with a package of Python's index (`BORROWED`), and nothing of
-that package's code is run. `ml.training.borrowed` trains the head of the whole clip on layers that stay as they are;
-where `ml.training` goes on, they move at a lower rate than the rest (`train.borrowed_rate`). One frame of the encoder
-stands for 20 ms, one frame score for 160 ms.
+680,000 hours; whose weights these are, and where they come from, is `ml.models.encoders`. `ml.training.borrowed` trains
+the head of the whole clip on layers that stay as they are; where `ml.training` goes on, they move at a lower rate than
+the rest (`train.borrowed_rate`). One frame of the encoder stands for 20 ms, one frame score for 160 ms.
 """
 
 import math
@@ -12,28 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earwitness.waveform import SAMPLE_RATE_HZ
 from ml.config import ConfigError
+from ml.models.encoders import BORROWED, HEARD_FRAMES, MELS, BorrowedEncoder, whole_encoder
 from ml.models.frontend import FrontendConfig, PowerSpectrum, slaney_filters
 from ml.models.heads import Member, Scores, SpoofNetwork, frame_scorer
-from ml.published import PublishedWeights, fetch
 
-BORROWED = PublishedWeights(
-    package="pipecat-ai==1.14.0",
-    file="pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
-    sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
-    licence="BSD-2-Clause",
-)
-"""The encoder of Whisper tiny (MIT), tuned to hear where a speaker ends; a weight has 8 bits."""
-FFT, HOP, MELS, TOP_HZ = 400, 160, 80, 8_000.0  # the recogniser's own spectrogram
-WIDTH, HEADS, HIDDEN, BLOCKS = 384, 6, 1536, 4  # of Whisper tiny
-HEARD_FRAMES = 400  # 8 s, what those weights were tuned on; a shorter clip stands at the end
+FFT, HOP, TOP_HZ = 400, 160, 8_000.0  # the recogniser's own spectrogram
 SINE_POWER = (FFT / 4) ** 2  # of one at full scale in the recogniser's spectrogram; 1 in ours
 STATISTICS, LONGEST_Z = 3, 5.0  # of a channel; a statistic further out than so many deviations says nothing more
 RANGE = 8.0  # powers of ten below the loudest, where the spectrogram ends
@@ -43,10 +31,13 @@ FRAMES_A_SCORE = 8  # of 20 ms, one frame score stands for
 
 @dataclass(frozen=True, slots=True)
 class RecogniserConfig:
-    blocks: int = BLOCKS
+    encoder: str = "tiny"
+    """A name of `ml.models.encoders.BORROWED`."""
+    blocks: int = 4
     """The first ones of the encoder; the others are left out."""
-    hidden: int = HIDDEN
-    """Neurons between the two layers of a block; where there are fewer than the encoder has, those that weigh most."""
+    hidden: int = 0
+    """Neurons between the two layers of a block; where there are fewer than the encoder has, those that weigh most. 0:
+    all."""
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""
@@ -59,19 +50,25 @@ class RecogniserConfig:
     """Of what gives the frame scores; 0: there is nothing, and other members of an ensemble give them."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.blocks <= BLOCKS:
-            raise ValueError(f"blocks must lie between 1 and {BLOCKS}")
-        if not 1 <= self.hidden <= HIDDEN:
-            raise ValueError(f"hidden must lie between 1 and {HIDDEN}")
+        if self.encoder not in BORROWED:
+            raise ValueError(f"unknown encoder {self.encoder!r}; known: {', '.join(sorted(BORROWED))}")
+        if not 1 <= self.blocks <= self.origin.blocks:
+            raise ValueError(f"blocks must lie between 1 and {self.origin.blocks}")
+        if not 0 <= self.hidden <= self.origin.hidden:
+            raise ValueError(f"hidden must lie between 1 and {self.origin.hidden}, or be 0 for all")
         if self.frame_width < 0:
             raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
             raise ValueError("step must be 1, 2 or 4")
 
     @property
+    def origin(self) -> BorrowedEncoder:
+        return BORROWED[self.encoder]
+
+    @property
     def statistics(self) -> int:
         """Numbers that the head reads: of every layer's every channel three."""
-        return STATISTICS * WIDTH * (self.blocks + 1)
+        return STATISTICS * self.origin.width * (self.blocks + 1)
 
 
 def build(config: RecogniserConfig) -> SpoofNetwork:
@@ -81,10 +78,13 @@ def build(config: RecogniserConfig) -> SpoofNetwork:
 
 
 def member(config: RecogniserConfig) -> "RecogniserMember":
-    frontend, encoder = RecogniserSpectrogram(config.margin), Encoder(config.blocks, config.hidden, config.step)
+    frontend = RecogniserSpectrogram(config.margin)
+    encoder = Encoder(config.origin, config.blocks, config.hidden or config.origin.hidden, config.step)
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
     halvings = (FRAMES_A_SCORE // config.step).bit_length() - 1
-    frames = FrameHead(config.blocks + 1, config.frame_width, halvings) if config.frame_width else None
+    frames = None
+    if config.frame_width:
+        frames = FrameHead(config.blocks + 1, config.origin.width, config.frame_width, halvings)
     return RecogniserMember(frontend, encoder, head, frames)
 
 
@@ -111,19 +111,21 @@ class RecogniserSpectrogram(PowerSpectrum):
 
 
 class Block(nn.Module):
-    """(batch, frames, WIDTH) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
+    """(batch, frames, width) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.attention_norm, self.norm = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.query, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
-        self.key = nn.Linear(WIDTH, WIDTH, bias=False)
-        self.wide, self.narrow = nn.Linear(WIDTH, hidden), nn.Linear(hidden, WIDTH)
+        self.heads = heads
+        self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.value, self.out = (nn.Linear(width, width) for _ in range(3))
+        self.key = nn.Linear(width, width, bias=False)
+        self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.attention_norm(x)
         query, key, value = (
-            part(normed).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
         )
         heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = x + self.out(heard)
@@ -132,26 +134,28 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, WIDTH) of what enters the blocks, and what leaves each."""
+    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each."""
 
-    def __init__(self, blocks: int, hidden: int, step: int = 1) -> None:
+    def __init__(self, origin: BorrowedEncoder, blocks: int, hidden: int, step: int = 1) -> None:
         super().__init__()
-        self.hidden, self.step = hidden, step
-        self.first = nn.Conv1d(MELS, WIDTH, 3, padding=1)
-        self.second = nn.Conv1d(WIDTH, WIDTH, 3, stride=2 * step, padding=1)
-        self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, WIDTH))
-        self.blocks = nn.ModuleList(Block(hidden) for _ in range(blocks))
+        self.origin, self.hidden, self.step = origin, hidden, step
+        width = origin.width
+        self.first = nn.Conv1d(MELS, width, 3, padding=1)
+        self.second = nn.Conv1d(width, width, 3, stride=2 * step, padding=1)
+        self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, width))
+        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden) for _ in range(blocks))
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
         x = F.gelu(self.second(F.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
-        x = x + self.places[-x.shape[1] :]
+        frames = x.shape[1]
+        x = x + (self.places[-frames:] if self.origin.at_the_end else self.places[:frames])
         layers: list[Tensor] = [x]
         for block in self.blocks:
             layers.append(block(layers[-1]))
         return layers
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
-        """Those of the whole encoder, as `read_encoder` gives them: of its blocks the first, of their neurons those
+        """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of their neurons those
         that weigh most, by the length of what goes into one times the length of what comes out."""
         taken = {name: weights[name] for name in self.state_dict()}
         taken["places"] = taken["places"][:: self.step]
@@ -190,10 +194,11 @@ class FrameHead(nn.Module):
     """From the layers' frames to frame scores of 160 ms: each halving a convolution, and beside the result how it
     differs from the clip's mean, since what is set in differs from what it is set into."""
 
-    def __init__(self, layers: int, width: int, halvings: int, hidden: int = 64) -> None:
+    def __init__(self, layers: int, heard: int, width: int, halvings: int, hidden: int = 64) -> None:
+        """`heard` is the layers' width, `width` that of what is made of them."""
         super().__init__()
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, width)) for _ in range(layers)
+            nn.Sequential(nn.LayerNorm(heard), nn.Linear(heard, width)) for _ in range(layers)
         )
         self.norm = nn.BatchNorm1d(width)
         self.slower = nn.Sequential(
@@ -207,7 +212,7 @@ class FrameHead(nn.Module):
         self.score = frame_scorer(2 * width, hidden)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """(batch, frames, WIDTH) each to (batch, frames / 2 ** halvings, rounded up)."""
+        """(batch, frames, heard) each to (batch, frames / 2 ** halvings, rounded up)."""
         projected = [project(layer) for project, layer in zip(self.projections, layers, strict=True)]
         heard = self.slower(torch.relu(self.norm(torch.stack(projected).sum(0).transpose(1, 2))))
         scores: Tensor = self.score(torch.cat([heard, heard - heard.mean(-1, keepdim=True)], dim=1))
@@ -247,81 +252,17 @@ class RecogniserMember(Member):
         self.head.score.weight.div_(factor)
 
     def borrow(self, folder: Path) -> None:
-        self.backbone.take(whole_encoder(folder))
+        self.backbone.take(whole_encoder(self.backbone.origin, folder))
 
     def borrowed(self) -> list[nn.Parameter]:
         return list(self.backbone.parameters())
 
 
 def statistics(layers: Sequence[Tensor]) -> Tensor:
-    """Of each (batch, frames, WIDTH) layer the mean, the spread and the mean step from frame to frame, joined."""
+    """Of each (batch, frames, width) layer the mean, the spread and the mean step from frame to frame, joined."""
     parts = []
     for layer in layers:
         mean = layer.mean(1, keepdim=True)
         spread = ((layer - mean).square().mean(1) + VARIANCE_FLOOR).sqrt()
         parts += [mean.squeeze(1), spread, (layer[:, 1:] - layer[:, :-1]).abs().mean(1)]
     return torch.cat(parts, dim=1)
-
-
-def whole_encoder(folder: Path) -> dict[str, Tensor]:
-    """The weights of `BORROWED`, as `read_encoder` gives them; kept in `folder`."""
-    return read_encoder(fetch(BORROWED, folder))
-
-
-def read_encoder(path: Path) -> dict[str, Tensor]:
-    """The weights of all of the encoder's parts by the names that `Encoder` gives them, out of the graph of `BORROWED`.
-
-    A bias and a norm have their names in that graph; a matrix has none, and is found by the bias that is added to it.
-    """
-    graph = onnx.load(path).graph
-    constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
-            whole, scale, zero = (constants[name].astype("float32") for name in node.input)
-            if scale.ndim:  # a scale for each slice of one axis
-                axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-                shape = [-1 if number == axis % whole.ndim else 1 for number in range(whole.ndim)]
-                scale, zero = scale.reshape(shape), zero.reshape(shape)
-            constants[node.output[0]] = (whole - zero) * scale
-    made_by = {name: node for node in graph.node for name in node.output}
-
-    def origin(name: str) -> onnx.NodeProto:
-        """The node before a pair that rounds to 8 bits and back."""
-        node: onnx.NodeProto = made_by[name]
-        while node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            node = made_by[node.input[0]]
-        return node
-
-    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
-    by_bias = {
-        bias: origin(rest).input[1]
-        for node in graph.node
-        if node.op_type == "Add"
-        for bias, rest in (tuple(node.input), tuple(node.input)[::-1])
-        if bias in constants and rest in made_by and origin(rest).op_type == "MatMul"
-    }
-    stem = "inner.encoder"
-    found = {"places": constants[f"{stem}.embed_positions.weight"]}
-    for ours, theirs in (("first", "conv1"), ("second", "conv2")):
-        found[f"{ours}.weight"] = constants[f"{stem}.{theirs}.weight_DequantizeLinear_Output"]
-        found[f"{ours}.bias"] = constants[f"{stem}.{theirs}.bias"]
-    linear = {"query": "self_attn.q_proj", "value": "self_attn.v_proj", "out": "self_attn.out_proj"}
-    linear |= {"wide": "fc1", "narrow": "fc2"}
-    for number in range(BLOCKS):
-        block, layer = f"blocks.{number}", f"{stem}.layers.{number}"
-        for ours, theirs in (("attention_norm", "self_attn_layer_norm"), ("norm", "final_layer_norm")):
-            for part in ("weight", "bias"):
-                found[f"{block}.{ours}.{part}"] = constants[f"{layer}.{theirs}.{part}"]
-        for ours, theirs in linear.items():
-            bias = f"{layer}.{theirs}.bias"
-            found[f"{block}.{ours}.weight"], found[f"{block}.{ours}.bias"] = (
-                constants[by_bias[bias]].T,
-                constants[bias],
-            )
-        query = by_bias[f"{layer}.self_attn.q_proj.bias"]
-        beside = next(node.input[0] for node in products if node.input[1] == query)
-        (key,) = (  # the one product of the same input that gets no bias
-            node.input[1] for node in products if node.input[0] == beside and node.input[1] not in by_bias.values()
-        )
-        found[f"{block}.key.weight"] = constants[key].T
-    return {name: torch.from_numpy(value.copy()) for name, value in found.items()}

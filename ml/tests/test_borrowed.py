@@ -12,8 +12,9 @@ from ml.config import ConfigError, Experiment, TrainConfig, load_experiment
 from ml.datasets.manifest import Label, read_manifest
 from ml.evaluation.metrics import roc_auc
 from ml.evaluation.scores import CLEAN
-from ml.models import build_network, recogniser
-from ml.models.recogniser import BLOCKS, BORROWED, HIDDEN, Encoder
+from ml.models import build_network, encoders
+from ml.models.encoders import BORROWED
+from ml.models.recogniser import Encoder
 from ml.tests.conftest import SMOKE
 from ml.tests.test_recogniser import Published
 from ml.training import borrowed
@@ -26,6 +27,7 @@ from ml.training.store import WaveformStore
 from ml.training.train import split_clips, train
 from ml.vocoders.copies import Copies
 
+TINY = BORROWED["tiny"]
 NEW_TABLE = "\n["
 MODEL = "blocks = 1\nhidden = 8\nembedding = 12\nframe_width = 8\n"
 
@@ -34,7 +36,7 @@ MODEL = "blocks = 1\nhidden = 8\nembedding = 12\nframe_width = 8\n"
 def published() -> bytes:
     torch.manual_seed(3)
     return Published(
-        {k: 0.1 * torch.randn_like(v) for k, v in Encoder(BLOCKS, HIDDEN).state_dict().items()}
+        {k: 0.1 * torch.randn_like(v) for k, v in Encoder(TINY, TINY.blocks, TINY.hidden).state_dict().items()}
     ).whole()
 
 
@@ -44,7 +46,9 @@ def config(published: bytes, toy_manifest: Path, tmp_path: Path, monkeypatch: py
     cache = tmp_path / "cache"
     cache.mkdir()
     sha256 = hashlib.sha256(published).hexdigest()
-    monkeypatch.setattr(recogniser, "BORROWED", replace(BORROWED, sha256=sha256))
+    monkeypatch.setitem(
+        encoders.BORROWED, "tiny", replace(TINY, weights=(replace(TINY.weights[0], sha256=sha256),))
+    )
     (cache / f"published-{sha256[:16]}.pt").write_bytes(published)
     text = SMOKE.read_text().replace("runs/smoke/cache", str(cache))
     text = text.replace("runs/smoke/toy/manifest.csv", str(toy_manifest))
@@ -212,7 +216,7 @@ def test_an_encoder_is_taught_by_the_whole_one_and_heads_are_trained_on_it(
 def test_a_student_hears_the_first_and_the_last_layer_and_those_between(
     config: Path, tmp_path: Path, blocks: int, heard: list[int]
 ) -> None:
-    student, _ = build_network("recogniser", {"blocks": blocks, "hidden": HIDDEN, "step": 2})
+    student, _ = build_network("recogniser", {"blocks": blocks, "step": 2})
     student.borrow(tmp_path / "cache")
     teacher = Teacher(listener(student), tmp_path / "cache", torch.device("cpu"))
     assert teacher.heard == heard

