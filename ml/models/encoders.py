@@ -163,9 +163,9 @@ def _as_ours(found: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.f
     for name, theirs in (("first", "conv1"), ("second", "conv2")):
         for part in ("weight", "bias"):
             ours[f"{name}.{part}"] = found[f"{theirs}/{part}"]
-    count = len({key.split("/")[0] for key in found if key.startswith("layer_")})
-    for block in (f"blocks.{number}" for number in range(count)):
-        layer = block.replace("blocks.", "layer_")
+    count = sum(key.endswith("self_attention/linear_0/weight") for key in found)
+    for number in range(count):
+        block, layer = f"blocks.{number}", f"layer_{number}"
         for name, theirs in (("attention_norm", "self_attention"), ("norm", "ffn")):
             ours[f"{block}.{name}.weight"] = found[f"{layer}/{theirs}/layer_norm/gamma"]
             ours[f"{block}.{name}.bias"] = found[f"{layer}/{theirs}/layer_norm/beta"]

@@ -168,6 +168,7 @@ def converted(weights: dict[str, Tensor], version: int = 6) -> bytes:
     variables = [
         variable("decoder/embeddings/weight", np.ones((3, 4), np.float16), 4),
         variable("encoder/num_heads", np.array(2, np.int16), 2),
+        variable("encoder/layer_norm/gamma", np.ones(16, np.float16), 4),  # after the last block; not one of ours
         *(variable(f"encoder/{name}", value, 4) for name, value in kept.items()),
     ]
     kind = b"WhisperSpec\0"
