@@ -25,7 +25,7 @@ PROCESSES ?= 2
 SCORING = --manifest $(MANIFEST) --split $(SPLIT) --conditions $(CONDITIONS) --jobs $(JOBS) $(if $(filter all,$(CONDITIONS)),--robustness)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check lint format bench soak smoke train compare evaluate calibrate export clean
+.PHONY: help setup demo serve test pipeline check lint format bench soak smoke train compare evaluate calibrate export clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,10 +53,15 @@ serve: $(VENV)/.run ## start the service on http://127.0.0.1:8000 with SQLite an
 
 # In the order of pyproject.toml's testpaths, the heaviest files first: by their number of tests, as pytest-xdist would have it, a
 # file of one long test comes last and one core waits for it.
-test: $(VENV)/.dev ## every test but the slow ones, under 10 minutes on two cores
-	$(BIN)/python -m pytest -q -m 'not slow' -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+TESTS = $(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-check: lint test ## what CI runs
+test: $(VENV)/.dev ## every test but the long ones, under 10 minutes on two cores
+	$(TESTS) -m 'not slow and not pipeline'
+
+pipeline: $(VENV)/.dev ## the tests that train, join and export networks: some minutes
+	$(TESTS) -m 'pipeline and not slow'
+
+check: lint test pipeline ## what CI runs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ from earwitness.model_spec import load_spec
 from ml.tests import miniatures
 from ml.tests.corpus_server import serve
 
+pytestmark = pytest.mark.pipeline
+
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = ROOT / "ml" / "experiments" / "asvspoof2019.toml"
 DOCUMENT = ROOT / "docs" / "datasets.md"

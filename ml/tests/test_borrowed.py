@@ -27,6 +27,8 @@ from ml.training.store import WaveformStore
 from ml.training.train import split_clips, train
 from ml.vocoders.copies import Copies
 
+pytestmark = pytest.mark.pipeline
+
 TINY = BORROWED["tiny"]
 NEW_TABLE = "\n["
 MODEL = "blocks = 1\nhidden = 8\nembedding = 12\nframe_width = 8\n"

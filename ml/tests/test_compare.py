@@ -9,6 +9,8 @@ from ml.config import load_experiment
 from ml.tests.conftest import SMOKE
 from ml.training.compare import load_comparison, main, table
 
+pytestmark = pytest.mark.pipeline
+
 SHIPPED = SMOKE.with_name("compare") / "ingredients.toml"
 
 

@@ -21,6 +21,8 @@ from ml.export.graph import (
 from ml.models import ARCHITECTURES, Scores, SpoofNetwork, build_network
 from ml.models.heads import Member
 
+pytestmark = pytest.mark.pipeline
+
 LOCAL = "local frames"
 SMALL: dict[str, dict[str, Any]] = {
     "seresnet": {"channels": [4, 8], "blocks": [1, 1], "embedding": 8},

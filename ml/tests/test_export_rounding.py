@@ -14,6 +14,8 @@ from ml.export.graph import INPUT, OUTPUTS, check_parity, export_graph, random_b
 from ml.export.rounding import STEPS, pack_weights, round_weights
 from ml.models import SpoofNetwork, build_network
 
+pytestmark = pytest.mark.pipeline
+
 MODELS: dict[str, dict[str, Any]] = {
     "recogniser": {"blocks": 1, "hidden": 64, "embedding": 16, "frame_width": 32},
     "seresnet": {"channels": [16, 64], "blocks": [1, 1], "pool": "rows"},

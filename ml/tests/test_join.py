@@ -22,6 +22,8 @@ from ml.training.join import JOINED_KEY, main, restore_norms, take
 from ml.training.store import WaveformStore
 from ml.training.train import split_clips, train
 
+pytestmark = pytest.mark.pipeline
+
 SERESNET = {
     "frontend": {"margin": 200},
     "channels": [4, 8, 8, 16],
