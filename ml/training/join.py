@@ -1,7 +1,7 @@
 """`python -m ml.training.join`: networks that were trained apart become members of one.
 
     python -m ml.training.join --config ml/experiments/trio.toml --manifest runs/manifests/earcorpus.csv \\
-        --weights 1 1 4 --out runs/trio-seed1 \\
+        --weights 1 1 6 --out runs/trio-seed1 \\
         models/audio/latest.onnx#0 models/audio/latest.onnx#1 runs/listener_base-seed1
 
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), one of
