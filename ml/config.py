@@ -100,8 +100,8 @@ class TrainConfig:
     which asks for no labels, and leave all else as it is. The share of its variance that is missed on held-out clips
     is then watched instead of the EER."""
     mimic_of: str = ""
-    """Whose layers `mimic` teaches, by its name in `ml.models.encoders`; it may be wider than what is trained. Empty: its
-    own."""
+    """Whose layers `mimic` teaches, by its name in `ml.models.encoders`; it may be wider than what is trained. Empty:
+    its own."""
     mimic_blocks: int = 0
     """The teacher's first ones alone; 0: all."""
     one_class_weight: float = 0.0

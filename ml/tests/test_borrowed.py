@@ -258,12 +258,16 @@ def test_a_teacher_of_another_name_teaches(config: Path, tmp_path: Path, monkeyp
     weights = {name: 0.2 * torch.randn_like(value) for name, value in Encoder(wide, 4, 16).state_dict().items()}
     monkeypatch.setitem(encoders.BORROWED, "wide", replace(wide, weights=(), read=lambda _: dict(weights)))
     heads = load_experiment(config)
-    settings = replace(heads.train, max_steps=24, evaluate_every=8, warmup_steps=2, learning_rate=5e-3, ema_decay=0.5)
+    settings = replace(
+        heads.train, max_steps=24, evaluate_every=8, warmup_steps=2, learning_rate=5e-3, ema_decay=0.5
+    )
     taught = replace(settings, mimic=True, borrowed_rate=1.0, mimic_of="wide", mimic_blocks=2)
     run = tmp_path / f"taught-seed{heads.seed}"
     train(replace(heads, name="taught", train=taught), run, quiet=True)
     missed = [figures["heldout_unexplained"] for figures in load(run / "last.pt").history]
-    assert all(0.0 < share < 1.0 for share in missed), "frames of all clips together, or a map would say everything"
+    assert all(0.0 < share < 1.0 for share in missed), (
+        "frames of all clips together, or a map would say everything"
+    )
     assert missed[-1] < missed[0]
 
 
