@@ -82,7 +82,8 @@ def read_off(said: Tensor, wanted: Tensor) -> Tensor:
     squares = rows.T @ rows
     squares.diagonal().add_(RIDGE * squares.diagonal().mean() + VARIANCE_FLOOR)
     reading = torch.linalg.solve(squares, rows.T @ (targets - middle))
-    return (said - centre) @ reading + middle
+    read: Tensor = (said - centre) @ reading + middle
+    return read
 
 
 def unexplained(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
