@@ -99,11 +99,6 @@ class TrainConfig:
     """Train the layers that others trained to say what the whole encoder says of the same sound (`ml.training.mimic`),
     which asks for no labels, and leave all else as it is. The share of its variance that is missed on held-out clips
     is then watched instead of the EER."""
-    mimic_of: str = ""
-    """Whose layers `mimic` teaches, by its name in `ml.models.encoders`; it may be wider than what is trained. Empty:
-    its own."""
-    mimic_blocks: int = 0
-    """The teacher's first ones alone; 0: all."""
     one_class_weight: float = 0.0
     contrastive_weight: float = 0.0
     """Of two losses of the embedding; `ml.training.losses`."""
@@ -130,8 +125,6 @@ class TrainConfig:
             raise ConfigError("train.batch_size must be even: half of a batch is bona fide")
         if self.mimic and self.only_frames:
             raise ConfigError("train.mimic and train.only_frames train different parts: make two stages of them")
-        if (self.mimic_of or self.mimic_blocks) and not self.mimic:
-            raise ConfigError("train.mimic_of and train.mimic_blocks say who teaches: set train.mimic too")
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,55 +232,6 @@ def test_a_student_hears_the_first_and_the_last_layer_and_those_between(
         assert float(missed[-1]) > 1e-3
 
 
-def test_a_wider_teacher_is_read_off_by_the_best_map() -> None:
-    """What a map can say is not missed, whatever the channels; what no map can say is, and the gradient leads there."""
-    generator = torch.Generator().manual_seed(5)
-    said = torch.randn(6, 50, 8, generator=generator)
-    wanted = said @ torch.randn(8, 20, generator=generator) + 3.0
-    assert float(unexplained([said], [wanted])) < 1e-3
-    unheard = torch.randn(6, 50, 20, generator=generator)
-    half = wanted / wanted.std((0, 1)) + unheard / unheard.std((0, 1))
-    assert float(unexplained([said], [half])) == pytest.approx(0.5, abs=0.05)
-    learner = torch.randn(6, 50, 8, generator=generator).requires_grad_()
-    optimiser = torch.optim.Adam([learner], 0.05)
-    begun = float(unexplained([learner], [wanted]).detach())
-    for _ in range(60):
-        optimiser.zero_grad()
-        unexplained([learner], [wanted]).sum().backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it unannotated
-        optimiser.step()
-    assert begun > 0.9
-    assert float(unexplained([learner], [wanted]).detach()) < 0.3
-
-
-def test_a_teacher_of_another_name_teaches(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(6)
-    wide = replace(TINY, width=48, heads=4, hidden=16, at_the_end=False)
-    weights = {name: 0.2 * torch.randn_like(value) for name, value in Encoder(wide, 4, 16).state_dict().items()}
-    monkeypatch.setitem(encoders.BORROWED, "wide", replace(wide, weights=(), read=lambda _: dict(weights)))
-    heads = load_experiment(config)
-    settings = replace(
-        heads.train, max_steps=24, evaluate_every=8, warmup_steps=2, learning_rate=5e-3, ema_decay=0.5
-    )
-    taught = replace(settings, mimic=True, borrowed_rate=1.0, mimic_of="wide", mimic_blocks=2)
-    run = tmp_path / f"taught-seed{heads.seed}"
-    train(replace(heads, name="taught", train=taught), run, quiet=True)
-    missed = [figures["heldout_unexplained"] for figures in load(run / "last.pt").history]
-    assert all(0.0 < share < 1.0 for share in missed), (
-        "frames of all clips together, or a map would say everything"
-    )
-    assert missed[-1] < missed[0]
-
-
-def test_a_teacher_that_is_not_there_is_refused(config: Path, tmp_path: Path) -> None:
-    student, _ = build_network("recogniser", {"blocks": 1})
-    with pytest.raises(ConfigError, match="known: base, tiny"):
-        Teacher(listener(student), tmp_path / "cache", torch.device("cpu"), "large")
-    with pytest.raises(ConfigError, match="between 1 and 4"):
-        Teacher(listener(student), tmp_path / "cache", torch.device("cpu"), "", 5)
-    with pytest.raises(ConfigError, match="say who teaches"):
-        TrainConfig(mimic_of="base")
-
-
 def test_who_is_taught_must_be_a_recogniser_alone(config: Path, tmp_path: Path) -> None:
     pair, _ = build_network("ensemble", {"recognisers": [{"blocks": 1, "hidden": 8}]})
     with pytest.raises(ConfigError, match="recogniser"):

@@ -286,8 +286,7 @@ class _State:
         self.teacher: Teacher | None = None
         if settings.mimic:
             device = next(network.parameters()).device
-            cache = Path(experiment.data.cache_dir)
-            self.teacher = Teacher(listener(network), cache, device, settings.mimic_of, settings.mimic_blocks)
+            self.teacher = Teacher(listener(network), Path(experiment.data.cache_dir), device)
             _train_only(network, network.borrowed())
         if settings.only_frames:
             _train_only(network, [weight for part in network.frame_parts() for weight in part.parameters()])
