@@ -3,7 +3,7 @@
     path = fetch(config.weights, Path("runs/cache"))        # needs the network once
 
 Only weights under a free licence, named with it where they are asked for. Vocoders make training material and are part
-of nothing that is shipped; a recogniser's layers (`ml.models.recogniser`) become part of what is, with their notice.
+of nothing that is shipped; a recogniser's layers (`ml.models.encoders`) become part of what is, with their notice.
 """
 
 import hashlib
