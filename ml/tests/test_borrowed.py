@@ -230,6 +230,15 @@ def test_a_student_hears_the_first_and_the_last_layer_and_those_between(
     assert float(missed[0]) < 1e-6, "what enters the blocks is the same at every second frame"
     if blocks > 1:
         assert float(missed[-1]) > 1e-3
+    nearer = Teacher(listener(student), tmp_path / "cache", torch.device("cpu"), blocks)
+    with torch.no_grad():
+        missed = unexplained(Listening(student).eval()(sound, bf16=True), nearer(sound, bf16=True))
+    assert nearer.heard == list(range(blocks + 1))
+    assert 0.0 <= float(missed[-1]) < 0.5, "the same layers of the first blocks, but for frames that are left out"
+    for too_many in (blocks - 1, 5):
+        if too_many:
+            with pytest.raises(ConfigError, match="mimic_blocks"):
+                Teacher(listener(student), tmp_path / "cache", torch.device("cpu"), too_many)
 
 
 def test_who_is_taught_must_be_a_recogniser_alone(config: Path, tmp_path: Path) -> None:
@@ -238,6 +247,8 @@ def test_who_is_taught_must_be_a_recogniser_alone(config: Path, tmp_path: Path) 
         listener(pair)
     with pytest.raises(ConfigError, match="two stages"):
         TrainConfig(mimic=True, only_frames=True)
+    with pytest.raises(ConfigError, match="mimic_blocks"):
+        TrainConfig(mimic_blocks=-1)
 
 
 def test_another_architecture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,10 +28,9 @@ class Listening(nn.Module):
         super().__init__()
         self.member = listener(network)
 
-    def forward(self, waveforms: Tensor) -> list[Tensor]:
+    def forward(self, waveforms: Tensor, bf16: bool = False) -> list[Tensor]:
         """(batch, samples) to the layers of `Encoder`."""
-        layers: list[Tensor] = self.member.backbone(self.member.frontend(waveforms))
-        return layers
+        return _layers(self.member.frontend, self.member.backbone, waveforms, bf16)
 
 
 def listener(network: SpoofNetwork) -> RecogniserMember:
@@ -42,24 +41,34 @@ def listener(network: SpoofNetwork) -> RecogniserMember:
     return member
 
 
-class Teacher:
-    """The whole encoder as it was borrowed, kept in `cache`."""
+def _layers(frontend: nn.Module, encoder: nn.Module, waveforms: Tensor, bf16: bool) -> list[Tensor]:
+    spectrogram = frontend(waveforms)  # in float32 always, as in `Member.forward`
+    with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=bf16):
+        layers: list[Tensor] = encoder(spectrogram)
+    return [layer.float() for layer in layers]
 
-    def __init__(self, student: RecogniserMember, cache: Path, device: torch.device) -> None:
+
+class Teacher:
+    """The whole encoder as it was borrowed, kept in `cache`, or the first `blocks` of its blocks."""
+
+    def __init__(self, student: RecogniserMember, cache: Path, device: torch.device, blocks: int = 0) -> None:
+        """Raises ConfigError where the encoder has fewer than `blocks`, or the student more."""
         self.frontend, self.step = student.frontend, student.backbone.step
-        origin = student.backbone.origin
-        self.encoder = Encoder(origin, origin.blocks, origin.hidden).eval().requires_grad_(requires_grad=False)
+        origin, count = student.backbone.origin, len(student.backbone.blocks)
+        blocks = blocks or origin.blocks
+        if not count <= blocks <= origin.blocks:
+            raise ConfigError(f"train.mimic_blocks must lie between {count}, the student's, and {origin.blocks}")
+        self.encoder = Encoder(origin, blocks, origin.hidden).eval().requires_grad_(requires_grad=False)
         self.encoder.take(whole_encoder(origin, cache))
         self.encoder.to(device)
-        count = len(student.backbone.blocks)
-        self.heard = [round(number * origin.blocks / count) for number in range(count + 1)]
+        self.heard = [round(number * blocks / count) for number in range(count + 1)]
         """Which of the teacher's layers each of the student's is to say: the first and the last, and between them
         those that lie as far on."""
 
     @torch.no_grad()
-    def __call__(self, waveforms: Tensor) -> list[Tensor]:
+    def __call__(self, waveforms: Tensor, bf16: bool = False) -> list[Tensor]:
         """(batch, samples) to a layer for each of the student's, at its frames."""
-        layers = self.encoder(self.frontend(waveforms))
+        layers = _layers(self.frontend, self.encoder, waveforms, bf16)
         return [layers[number][:, :: self.step] for number in self.heard]
 
 

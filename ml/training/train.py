@@ -286,7 +286,8 @@ class _State:
         self.teacher: Teacher | None = None
         if settings.mimic:
             device = next(network.parameters()).device
-            self.teacher = Teacher(listener(network), Path(experiment.data.cache_dir), device)
+            cache = Path(experiment.data.cache_dir)
+            self.teacher = Teacher(listener(network), cache, device, settings.mimic_blocks)
             _train_only(network, network.borrowed())
         if settings.only_frames:
             _train_only(network, [weight for part in network.frame_parts() for weight in part.parameters()])
@@ -346,10 +347,10 @@ class _State:
 
     def _losses(self, trainable: nn.Module, batch: Batch) -> Tensor:
         """(members,); of a student (layers,)"""
+        settings, bf16 = self.settings, self.settings.precision == "bf16"
         if self.teacher is not None:
-            return unexplained(trainable(batch.waveforms), self.teacher(batch.waveforms))
-        settings = self.settings
-        each = trainable(batch.waveforms, settings.frequency_mask_bins, settings.precision == "bf16")
+            return unexplained(trainable(batch.waveforms, bf16), self.teacher(batch.waveforms, bf16))
+        each = trainable(batch.waveforms, settings.frequency_mask_bins, bf16)
         return torch.stack([batch_loss(scores, batch, settings) for scores in each])
 
     def evaluate(self, heldout: WaveformStore) -> None:
