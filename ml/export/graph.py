@@ -25,6 +25,7 @@ from earwitness.canonical import canonicalise
 from earwitness.waveform import sample_count
 from ml.export.rounding import pack_weights
 from ml.models.heads import SpoofNetwork
+from ml.models.whole_numbers import write_columns
 
 INPUT = "waveform"
 OUTPUTS = ("score", "frame_scores", "embedding")
@@ -48,8 +49,10 @@ class Parity:
 
 def export_graph(network: SpoofNetwork, path: Path) -> Path:
     """Write `network` as ONNX with a dynamic batch and length; matrices that were rounded (`ml.export.rounding`) take 8
-    bits a weight. Raises ExportError where a gate fails."""
+    bits a weight. Raises ExportError where a gate fails, ConfigError where weights that are multiplied as whole numbers
+    were not rounded."""
     network.eval()
+    write_columns(network)
     example = torch.zeros(TRACE_SHAPE)
     example[:, 0] = 1.0  # not all silence, so that the trace takes the ordinary path
     partial = path.with_suffix(".part.onnx")

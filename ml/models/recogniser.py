@@ -20,6 +20,7 @@ from ml.config import ConfigError
 from ml.models.encoders import BORROWED, HEARD_FRAMES, MELS, BorrowedEncoder, whole_encoder
 from ml.models.frontend import FrontendConfig, PowerSpectrum, slaney_filters
 from ml.models.heads import Member, Scores, SpoofNetwork, frame_scorer
+from ml.models.whole_numbers import WholeConv1d, WholeLinear
 
 FFT, HOP, TOP_HZ = 400, 160, 8_000.0  # the recogniser's own spectrogram
 SINE_POWER = (FFT / 4) ** 2  # of one at full scale in the recogniser's spectrogram; 1 in ours
@@ -41,6 +42,10 @@ class RecogniserConfig:
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""
+    keys: int = 1
+    """Of the frames that enter a block every so many one is attended to; each attends all the same."""
+    whole: bool = False
+    """The encoder multiplies whole numbers of 8 bits (`ml.models.whole_numbers`); its weights then stay as they are."""
     margin: int = 200
     """Samples left out at either end; 200 gives frames as an `ensemble`'s other members have them."""
     embedding: int = 128
@@ -60,6 +65,8 @@ class RecogniserConfig:
             raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
             raise ValueError("step must be 1, 2 or 4")
+        if self.keys < 1:
+            raise ValueError("keys must be 1 or more")
 
     @property
     def origin(self) -> BorrowedEncoder:
@@ -79,7 +86,14 @@ def build(config: RecogniserConfig) -> SpoofNetwork:
 
 def member(config: RecogniserConfig) -> "RecogniserMember":
     frontend = RecogniserSpectrogram(config.margin)
-    encoder = Encoder(config.origin, config.blocks, config.hidden or config.origin.hidden, config.step)
+    encoder = Encoder(
+        config.origin,
+        config.blocks,
+        config.hidden or config.origin.hidden,
+        step=config.step,
+        keys=config.keys,
+        whole=config.whole,
+    )
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
     halvings = (FRAMES_A_SCORE // config.step).bit_length() - 1
     frames = None
@@ -113,19 +127,21 @@ class RecogniserSpectrogram(PowerSpectrum):
 class Block(nn.Module):
     """(batch, frames, width) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, *, keys: int, whole: bool) -> None:
         super().__init__()
-        self.heads = heads
+        linear = WholeLinear if whole else nn.Linear
+        self.heads, self.keys = heads, keys
         self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.value, self.out = (nn.Linear(width, width) for _ in range(3))
-        self.key = nn.Linear(width, width, bias=False)
-        self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.query, self.value, self.out = (linear(width, width) for _ in range(3))
+        self.key = linear(width, width, bias=False)
+        self.wide, self.narrow = linear(width, hidden), linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.attention_norm(x)
+        attended = normed[:, :: self.keys]
         query, key, value = (
-            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+            part(frames).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part, frames in ((self.query, normed), (self.key, attended), (self.value, attended))
         )
         heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = x + self.out(heard)
@@ -136,14 +152,26 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each."""
 
-    def __init__(self, origin: BorrowedEncoder, blocks: int, hidden: int, step: int = 1) -> None:
+    def __init__(
+        self,
+        origin: BorrowedEncoder,
+        blocks: int,
+        hidden: int,
+        *,
+        step: int = 1,
+        keys: int = 1,
+        whole: bool = False,
+    ) -> None:
         super().__init__()
-        self.origin, self.hidden, self.step = origin, hidden, step
+        self.origin, self.hidden, self.step, self.keys = origin, hidden, step, keys
         width = origin.width
-        self.first = nn.Conv1d(MELS, width, 3, padding=1)
-        self.second = nn.Conv1d(width, width, 3, stride=2 * step, padding=1)
+        convolution = WholeConv1d if whole else nn.Conv1d
+        self.first = convolution(MELS, width, 3, padding=1)
+        self.second = convolution(width, width, 3, stride=2 * step, padding=1)
         self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, width))
-        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            Block(width, origin.heads, hidden, keys=keys, whole=whole) for _ in range(blocks)
+        )
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
         x = F.gelu(self.second(F.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
@@ -157,7 +185,7 @@ class Encoder(nn.Module):
     def take(self, weights: Mapping[str, Tensor]) -> None:
         """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of their neurons those
         that weigh most, by the length of what goes into one times the length of what comes out."""
-        taken = {name: weights[name] for name in self.state_dict()}
+        taken = {name: weights[name] for name, _ in self.named_parameters()}
         taken["places"] = taken["places"][:: self.step]
         for number in range(len(self.blocks)):
             stem = f"blocks.{number}"
@@ -165,7 +193,7 @@ class Encoder(nn.Module):
             kept = (wide.norm(dim=1) * narrow.norm(dim=0)).topk(self.hidden).indices.sort().values
             taken[f"{stem}.wide.weight"], taken[f"{stem}.wide.bias"] = wide[kept], taken[f"{stem}.wide.bias"][kept]
             taken[f"{stem}.narrow.weight"] = narrow[:, kept]
-        self.load_state_dict(taken)
+        self.load_state_dict(self.state_dict() | taken)
 
 
 class StatisticsHead(nn.Module):
@@ -262,7 +290,14 @@ def statistics(layers: Sequence[Tensor]) -> Tensor:
     """Of each (batch, frames, width) layer the mean, the spread and the mean step from frame to frame, joined."""
     parts = []
     for layer in layers:
-        mean = layer.mean(1, keepdim=True)
-        spread = ((layer - mean).square().mean(1) + VARIANCE_FLOOR).sqrt()
-        parts += [mean.squeeze(1), spread, (layer[:, 1:] - layer[:, :-1]).abs().mean(1)]
-    return torch.cat(parts, dim=1)
+        mean = mean_of_frames(layer)
+        spread = (mean_of_frames((layer - mean).square()) + VARIANCE_FLOOR).sqrt()
+        parts += [mean, spread, mean_of_frames((layer[:, 1:] - layer[:, :-1]).abs())]
+    return torch.cat(parts, dim=2).squeeze(1)
+
+
+def mean_of_frames(layer: Tensor) -> Tensor:
+    """(batch, frames, width) to (batch, 1, width). As a product of matrices, because ONNX Runtime takes several times
+    as long for a mean along an axis that is not the last."""
+    frames = layer.shape[1]
+    return torch.matmul(layer.new_full((1, 1, frames), 1.0 / frames), layer)

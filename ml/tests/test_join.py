@@ -12,9 +12,9 @@ from torch import nn
 from earwitness.canonical import canonicalise
 from ml.config import ConfigError, Experiment
 from ml.export.graph import check_parity, export_graph, random_batches
-from ml.export.rounding import round_weights
 from ml.models import SpoofNetwork, build_network
 from ml.models.heads import Member
+from ml.models.whole_numbers import round_weights
 from ml.tests.speechlike import speechlike
 from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import heldout_scores

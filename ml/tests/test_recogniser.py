@@ -261,7 +261,7 @@ def test_every_so_many_frames_one_enters_the_blocks(weights: dict[str, Tensor], 
     heard = torch.randn(1, 1, MELS, 2 * HEARD_FRAMES, generator=torch.Generator().manual_seed(2))
     layers = {}
     for every in (1, step):
-        encoder = Encoder(TINY, 1, TINY.hidden, every).eval()
+        encoder = Encoder(TINY, 1, TINY.hidden, step=every).eval()
         encoder.take(weights)
         with torch.no_grad():
             layers[every] = encoder(heard)

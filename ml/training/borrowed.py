@@ -10,10 +10,14 @@ that gives the mean of their logits. To train the encoder beside a head that kno
 (Kumar et al., 2022, ICLR); it was tried too (docs/experiments.md).
 
 The layers are those that were borrowed or, where the experiment starts from another (`start_from`), those that it
-trained; its run lies beside this one's. With `--out` it leaves a checkpoint like that of a finished run, whose frame
-scores are untrained: a stage with `train.only_frames` can go on from there. Prints a table for docs/experiments.md: on
-the held-out part, the detector beside it, the heads, and the sum of the two, each divided by its spread over the clips
-(which asks for no labels). Statistics are kept in the experiment's cache, so the command can be stopped and called
+trained; its run lies beside this one's. Where they have fewer neurons than were borrowed (`model.hidden`) some training
+clips tell which (`ml.models.pruning`); where they multiply whole numbers (`model.whole`), what comes into each is
+measured on the same, and their weights are rounded.
+
+With `--out` it leaves a checkpoint like that of a finished run, whose frame scores are untrained: a stage with
+`train.only_frames` can go on from there. Prints a table for docs/experiments.md: on the held-out part, the detector
+beside it, the heads, and the sum of the two, each divided by its spread over the clips (which asks for no labels).
+Statistics are kept in the experiment's cache, so the command can be stopped and called
 again. Exit codes: 0 done, 2 a file can't be used.
 """
 
@@ -42,7 +46,10 @@ from ml.evaluation.conditions import CONDITIONS
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.evaluation.scores import CLEAN
 from ml.models import SpoofNetwork, build_network
-from ml.models.recogniser import RecogniserMember, StatisticsHead
+from ml.models.encoders import whole_encoder
+from ml.models.pruning import prune
+from ml.models.recogniser import Encoder, RecogniserMember, StatisticsHead
+from ml.models.whole_numbers import measure, round_weights, whole_layers
 from ml.processes import spread
 from ml.training.batches import load_bank
 from ml.training.mimic import listener
@@ -58,6 +65,7 @@ LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 1e-3, 0.3, 1_500, 256
 DEVIATION_FLOOR = 1e-6  # a statistic that never changes stays finite
 SHOWN = (CLEAN, "opus_16k", "amr_nb", "noise_10db", "room_0.6s")
 JOBS = 2
+MEASURED_CLIPS = 256  # half of them augmented; what is largest in each hardly varies with more
 
 FloatArray = NDArray[np.float64]
 
@@ -183,8 +191,34 @@ class _Training:
     copies: Copies | None
     jobs: int
 
+    def prepare(self, network: SpoofNetwork) -> None:
+        """What asks for training clips before the encoder can be heard: which neurons stay, where some go, and between
+        which bounds the input of layers of whole numbers lies."""
+        member = listener(network)
+        encoder, origin, blocks = member.backbone, member.backbone.origin, len(member.backbone.blocks)
+        if encoder.hidden < origin.hidden and not self.experiment.start_from:
+            whole = Encoder(origin, blocks, origin.hidden)
+            whole.take(whole_encoder(origin, Path(self.experiment.data.cache_dir)))
+            lost = prune(encoder, whole, lambda: self._hear_some(member.frontend, whole))
+            told = ", ".join(f"{share:.1%}" for share in lost)
+            print(f"lost with the neurons that go, by block: {told}", file=sys.stderr)
+        if whole_layers(encoder):
+            ordinary = Encoder(origin, blocks, encoder.hidden, step=encoder.step, keys=encoder.keys)
+            ordinary.load_state_dict(dict(encoder.named_parameters()))
+            measure(encoder, ordinary, lambda: self._hear_some(member.frontend, ordinary))
+            round_weights(encoder)
+
+    @torch.no_grad()
+    def _hear_some(self, frontend: nn.Module, encoder: Encoder) -> None:
+        step = max(1, len(self.store.clips) * 2 // MEASURED_CLIPS)
+        for rendition in (CLEAN, f"{AUGMENTED}-0"):
+            work = _Work(self.store, rendition, self.experiment, self.bank)
+            for index in work.clips()[::step]:
+                encoder(frontend(torch.from_numpy(canonicalise(work.waveform(index)).samples)[None]))
+
     def head(self, network: SpoofNetwork) -> StatisticsHead:
         """On what the network's encoder says; several, joined."""
+        self.prepare(network)
         renditions = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(self.experiment.data.passes))]
         if self.copies is not None:
             renditions += [f"{COPIED}-{number}" for number in range(len(self.copies.layers))]

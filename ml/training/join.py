@@ -35,6 +35,7 @@ from ml.evaluation.metrics import equal_error_rate, roc_auc
 from ml.models import build_network
 from ml.models.heads import Member, SpoofNetwork
 from ml.models.recogniser import RecogniserMember
+from ml.models.whole_numbers import weight_of, whole_layers
 from ml.training.checkpoint import load
 from ml.training.inference import heldout_scores, judge_waveforms
 from ml.training.store import WaveformStore
@@ -97,6 +98,10 @@ def read_graph(path: Path, stem: str, member: Member) -> dict[str, Tensor]:
     for name in [key.removesuffix(".numbers") for key in constants if key.endswith(".numbers")]:
         constants[name] = constants[f"{name}.numbers"].astype(np.float32) * constants[f"{name}.scale"]
     found = {name: torch.from_numpy(value.copy()) for name, value in constants.items()}
+    for name, layer in whole_layers(member).items():
+        if f"{name}.columns" in found:
+            columns, scale = found[f"{name}.columns"], found[f"{name}.scale"]
+            found[f"{name}.weight"] = weight_of(columns, scale, layer.weight.shape)
     for place, sequence in member.named_modules():
         if not isinstance(sequence, nn.Sequential):
             continue

@@ -234,10 +234,10 @@ def starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork)
 
 
 def _shape_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's table, and those of its members, without what a stage may change: where frame scores come from, and
-    dropout."""
+    """A model's table, and those of its members, without what a stage may change: where frame scores come from,
+    dropout, and whether layers multiply whole numbers."""
     members = {key: [_shape_of(one) for one in model[key]] for key in ("members", "recognisers") if key in model}
-    return {key: value for key, value in model.items() if key not in ("frames", "dropout")} | members
+    return {key: value for key, value in model.items() if key not in ("frames", "dropout", "whole")} | members
 
 
 def check_same_run(saved: Checkpoint, experiment: Experiment, run_dir: Path) -> None:
