@@ -28,7 +28,7 @@ class _Moments:
         self.products = torch.zeros(neurons, neurons, dtype=torch.float64)
 
     def __call__(self, _module: nn.Module, _given: tuple[Tensor], wide: Tensor) -> None:
-        said = F.gelu(wide).flatten(0, -2)
+        said = F.gelu(wide).flatten(0, -2).double()
         self.frames += len(said)
         self.sums += said.sum(0)
         self.products += said.T @ said
@@ -38,11 +38,13 @@ class _Moments:
 
     def covariance(self) -> Tensor:
         mean = self.mean()
-        return self.products / self.frames - mean[:, None] * mean[None]
+        found = self.products / self.frames - mean[:, None] * mean[None]
+        found.diagonal().clamp_(min=0.0)  # of a neuron that never changes rounding can leave less
+        return found
 
 
 @torch.no_grad()
-def prune(encoder: Encoder, whole: Encoder, run: Callable[[], None]) -> list[float]:
+def prune(encoder: Encoder, whole: Encoder, run: Callable[[], object]) -> list[float]:
     """Give `encoder`, whose blocks have fewer neurons than those of `whole`, its weights; of each block the share of
     the variance of what its neurons add that is lost, mean over the channels. `run` makes `whole` hear the clips."""
     wides = [whole.get_submodule(f"blocks.{number}.wide") for number in range(len(encoder.blocks))]

@@ -42,8 +42,6 @@ class RecogniserConfig:
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""
-    keys: int = 1
-    """Of the frames that enter a block every so many one is attended to; each attends all the same."""
     whole: bool = False
     """The encoder multiplies whole numbers of 8 bits (`ml.models.whole_numbers`); its weights then stay as they are."""
     margin: int = 200
@@ -65,8 +63,6 @@ class RecogniserConfig:
             raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
             raise ValueError("step must be 1, 2 or 4")
-        if self.keys < 1:
-            raise ValueError("keys must be 1 or more")
 
     @property
     def origin(self) -> BorrowedEncoder:
@@ -91,7 +87,6 @@ def member(config: RecogniserConfig) -> "RecogniserMember":
         config.blocks,
         config.hidden or config.origin.hidden,
         step=config.step,
-        keys=config.keys,
         whole=config.whole,
     )
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
@@ -127,10 +122,10 @@ class RecogniserSpectrogram(PowerSpectrum):
 class Block(nn.Module):
     """(batch, frames, width) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
 
-    def __init__(self, width: int, heads: int, hidden: int, *, keys: int, whole: bool) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, *, whole: bool) -> None:
         super().__init__()
         linear = WholeLinear if whole else nn.Linear
-        self.heads, self.keys = heads, keys
+        self.heads = heads
         self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.value, self.out = (linear(width, width) for _ in range(3))
         self.key = linear(width, width, bias=False)
@@ -138,10 +133,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.attention_norm(x)
-        attended = normed[:, :: self.keys]
         query, key, value = (
-            part(frames).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part, frames in ((self.query, normed), (self.key, attended), (self.value, attended))
+            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
         )
         heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = x + self.out(heard)
@@ -159,18 +153,17 @@ class Encoder(nn.Module):
         hidden: int,
         *,
         step: int = 1,
-        keys: int = 1,
         whole: bool = False,
     ) -> None:
         super().__init__()
-        self.origin, self.hidden, self.step, self.keys = origin, hidden, step, keys
+        self.origin, self.hidden, self.step = origin, hidden, step
         width = origin.width
         convolution = WholeConv1d if whole else nn.Conv1d
         self.first = convolution(MELS, width, 3, padding=1)
         self.second = convolution(width, width, 3, stride=2 * step, padding=1)
         self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, width))
         self.blocks = nn.ModuleList(
-            Block(width, origin.heads, hidden, keys=keys, whole=whole) for _ in range(blocks)
+            Block(width, origin.heads, hidden, whole=whole) for _ in range(blocks)
         )
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:

@@ -98,7 +98,7 @@ def whole_layers(network: nn.Module) -> dict[str, WholeLinear | WholeConv1d]:
 
 
 @torch.no_grad()
-def measure(network: nn.Module, ordinary: nn.Module, run: Callable[[], None]) -> None:
+def measure(network: nn.Module, ordinary: nn.Module, run: Callable[[], object]) -> None:
     """Set the bounds of `network`'s whole layers to the mean of the smallest and of the largest numbers that come into
     the layers of the same names of `ordinary` (of the same weights, in floats) each time that `run` runs it."""
     layers = whole_layers(network)

@@ -90,18 +90,27 @@ def read_graph(path: Path, stem: str, member: Member) -> dict[str, Tensor]:
     The export folds a batch normalisation into the layer before it and leaves its bias beside the weight; the
     normalisation is then given back as one that adds that bias and does nothing else.
     """
+    graph = onnx.load(path).graph
+    everything = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
     constants: dict[str, NDArray[np.float32]] = {
-        value.name.removeprefix(stem): numpy_helper.to_array(value)
-        for value in onnx.load(path).graph.initializer
-        if value.name.startswith(stem)
+        name.removeprefix(stem): value for name, value in everything.items() if name.startswith(stem)
     }
     for name in [key.removesuffix(".numbers") for key in constants if key.endswith(".numbers")]:
         constants[name] = constants[f"{name}.numbers"].astype(np.float32) * constants[f"{name}.scale"]
     found = {name: torch.from_numpy(value.copy()) for name, value in constants.items()}
+    made_by = {name: node for node in graph.node for name in node.output}
+    products = {
+        made_by[n.input[1]].input[0]: n for n in graph.node if n.op_type == "MatMul" and n.input[1] in made_by
+    }
     for name, layer in whole_layers(member).items():
-        if f"{name}.columns" in found:
-            columns, scale = found[f"{name}.columns"], found[f"{name}.scale"]
-            found[f"{name}.weight"] = weight_of(columns, scale, layer.weight.shape)
+        columns = f"{name}.columns"
+        if columns not in found:
+            continue
+        found[f"{name}.weight"] = weight_of(found[columns], found[f"{name}.scale"], layer.weight.shape)
+        # By its place in the graph: layers that hear the same share one.
+        _, *bounds = made_by[products[f"{stem}{columns}"].input[0]].input
+        for part, constant in zip(("step", "zero"), bounds, strict=True):
+            found[f"{name}.bounds.{part}"] = torch.from_numpy(everything[constant].copy())
     for place, sequence in member.named_modules():
         if not isinstance(sequence, nn.Sequential):
             continue
