@@ -42,6 +42,9 @@ class RecogniserConfig:
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""
+    last_step: int = 1
+    """Of the frames that enter the last block every so many one is asked for. It attends to all, and says of those what
+    it would say of them otherwise; what it says is heard as its mean and spread over the clip."""
     whole: bool = False
     """The encoder multiplies whole numbers of 8 bits (`ml.models.whole_numbers`); its weights then stay as they are."""
     margin: int = 200
@@ -63,6 +66,8 @@ class RecogniserConfig:
             raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
             raise ValueError("step must be 1, 2 or 4")
+        if self.last_step < 1:
+            raise ValueError("last_step must be 1 or more")
 
     @property
     def origin(self) -> BorrowedEncoder:
@@ -87,13 +92,15 @@ def member(config: RecogniserConfig) -> "RecogniserMember":
         config.blocks,
         config.hidden or config.origin.hidden,
         step=config.step,
+        last_step=config.last_step,
         whole=config.whole,
     )
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
     halvings = (FRAMES_A_SCORE // config.step).bit_length() - 1
     frames = None
     if config.frame_width:
-        frames = FrameHead(config.blocks + 1, config.origin.width, config.frame_width, halvings)
+        layers = config.blocks + (config.last_step == 1)  # those at all frames
+        frames = FrameHead(layers, config.origin.width, config.frame_width, halvings)
     return RecogniserMember(frontend, encoder, head, frames)
 
 
@@ -131,20 +138,22 @@ class Block(nn.Module):
         self.key = linear(width, width, bias=False)
         self.wide, self.narrow = linear(width, hidden), linear(hidden, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, step: int = 1) -> Tensor:
+        """With a `step`, of every so many frames one is answered for; all are attended to."""
         normed = self.attention_norm(x)
         query, key, value = (
-            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+            part(frames).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part, frames in ((self.query, normed[:, ::step]), (self.key, normed), (self.value, normed))
         )
         heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = x + self.out(heard)
+        x = x[:, ::step] + self.out(heard)
         added: Tensor = x + self.narrow(F.gelu(self.wide(self.norm(x))))
         return added
 
 
 class Encoder(nn.Module):
-    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each."""
+    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each;
+    what leaves the last is (batch, frames / 2 / step / last_step, width)."""
 
     def __init__(
         self,
@@ -153,26 +162,25 @@ class Encoder(nn.Module):
         hidden: int,
         *,
         step: int = 1,
+        last_step: int = 1,
         whole: bool = False,
     ) -> None:
         super().__init__()
-        self.origin, self.hidden, self.step = origin, hidden, step
+        self.origin, self.hidden, self.step, self.last_step = origin, hidden, step, last_step
         width = origin.width
         convolution = WholeConv1d if whole else nn.Conv1d
         self.first = convolution(MELS, width, 3, padding=1)
         self.second = convolution(width, width, 3, stride=2 * step, padding=1)
         self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, width))
-        self.blocks = nn.ModuleList(
-            Block(width, origin.heads, hidden, whole=whole) for _ in range(blocks)
-        )
+        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden, whole=whole) for _ in range(blocks))
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
         x = F.gelu(self.second(F.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
         frames = x.shape[1]
         x = x + (self.places[-frames:] if self.origin.at_the_end else self.places[:frames])
         layers: list[Tensor] = [x]
-        for block in self.blocks:
-            layers.append(block(layers[-1]))
+        for number, block in enumerate(self.blocks, 1):
+            layers.append(block(layers[-1], self.last_step if number == len(self.blocks) else 1))
         return layers
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
@@ -256,7 +264,9 @@ class RecogniserMember(Member):
     def judge(self, spectrogram: Tensor) -> Scores:
         layers = self.backbone(spectrogram)
         score, embedding = self.head(statistics(layers))
-        return Scores(score, None if self.frames is None else self.frames(layers), embedding)
+        if self.frames is None:
+            return Scores(score, None, embedding)
+        return Scores(score, self.frames(layers[: len(self.frames.projections)]), embedding)
 
     def statistics(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) to what the head reads, (batch, `RecogniserConfig.statistics`)."""

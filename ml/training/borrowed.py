@@ -203,7 +203,7 @@ class _Training:
             told = ", ".join(f"{share:.1%}" for share in lost)
             print(f"lost with the neurons that go, by block: {told}", file=sys.stderr)
         if whole_layers(encoder):
-            ordinary = Encoder(origin, blocks, encoder.hidden, step=encoder.step)
+            ordinary = Encoder(origin, blocks, encoder.hidden, step=encoder.step, last_step=encoder.last_step)
             ordinary.load_state_dict(dict(encoder.named_parameters()))
             measure(encoder, ordinary, lambda: self._hear_some(member.frontend, ordinary))
             round_weights(encoder)
