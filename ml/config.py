@@ -95,12 +95,6 @@ class TrainConfig:
     only_frames: bool = False
     """Train what gives the frame scores and leave all else as it is: for a stage that starts from a trained run. The
     segment EER on spliced held-out clips is then watched instead of the EER."""
-    mimic: bool = False
-    """Train the layers that others trained to say what the whole encoder says of the same sound (`ml.training.mimic`),
-    which asks for no labels, and leave all else as it is. The share of its variance that is missed on held-out clips
-    is then watched instead of the EER."""
-    mimic_blocks: int = 0
-    """Of the whole encoder the first ones, the last of which a student's last is to say the same as; 0: all."""
     one_class_weight: float = 0.0
     contrastive_weight: float = 0.0
     """Of two losses of the embedding; `ml.training.losses`."""
@@ -125,10 +119,6 @@ class TrainConfig:
             raise ConfigError(f"train.precision must be fp32 or bf16, not {self.precision!r}")
         if self.batch_size < 2 or self.batch_size % 2:
             raise ConfigError("train.batch_size must be even: half of a batch is bona fide")
-        if self.mimic_blocks < 0:
-            raise ConfigError(f"train.mimic_blocks must be 0 or more, not {self.mimic_blocks}")
-        if self.mimic and self.only_frames:
-            raise ConfigError("train.mimic and train.only_frames train different parts: make two stages of them")
 
 
 @dataclass(frozen=True, slots=True)

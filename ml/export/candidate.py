@@ -26,9 +26,8 @@ from ml.evaluation.atomic_write import write_text
 from ml.evaluation.evaluate_model import TRAINED_LINEAGES
 from ml.evaluation.ood import fit_ood_reference
 from ml.export.graph import MIN_WINDOW_S, Parity, check_parity, export_graph, random_batches, shape_of
-from ml.export.rounding import WEIGHT_BITS
+from ml.export.rounding import WEIGHT_BITS, round_weights
 from ml.models import SpoofNetwork
-from ml.models.whole_numbers import round_weights
 from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import judge_waveforms
 from ml.training.store import WaveformStore

@@ -25,16 +25,12 @@ from earwitness.canonical import canonicalise
 from earwitness.waveform import sample_count
 from ml.export.rounding import pack_weights
 from ml.models.heads import SpoofNetwork
-from ml.models.whole_numbers import whole_layers, write_columns
 
 INPUT = "waveform"
 OUTPUTS = ("score", "frame_scores", "embedding")
 OPSET = 20  # the first with an operator for GELU, which ONNX Runtime otherwise takes for five
 PARITY_TOLERANCE = 1e-4
 """Largest difference between PyTorch and ONNX Runtime, absolute, on outputs of order 1 to 10."""
-WHOLE_PARITY_TOLERANCE = 1e-3
-"""The same where layers multiply whole numbers: what comes in on the border between two steps may fall to either side,
-and a processor's own rounding decides. As much as the golden scores may move."""
 MIN_WINDOW_S = 0.5
 FOLDED_NUMBERS = 128  # shapes and axes are; a table of the front-end has more
 TRACE_SHAPE = (2, sample_count(2.0))
@@ -52,10 +48,8 @@ class Parity:
 
 def export_graph(network: SpoofNetwork, path: Path) -> Path:
     """Write `network` as ONNX with a dynamic batch and length; matrices that were rounded (`ml.export.rounding`) take 8
-    bits a weight. Raises ExportError where a gate fails, ConfigError where weights that are multiplied as whole numbers
-    were not rounded."""
+    bits a weight. Raises ExportError where a gate fails."""
     network.eval()
-    write_columns(network)
     example = torch.zeros(TRACE_SHAPE)
     example[:, 0] = 1.0  # not all silence, so that the trace takes the ordinary path
     partial = path.with_suffix(".part.onnx")
@@ -144,10 +138,8 @@ def compared(
 
 
 def check_parity(network: SpoofNetwork, path: Path, batches: Sequence[NDArray[np.float32]]) -> Parity:
-    """Run every batch, each (batch, samples), through both. Raises ExportError beyond `PARITY_TOLERANCE`, or
-    `WHOLE_PARITY_TOLERANCE`."""
+    """Run every batch, each (batch, samples), through both. Raises ExportError beyond `PARITY_TOLERANCE`."""
     network.eval()
-    tolerance = WHOLE_PARITY_TOLERANCE if whole_layers(network) else PARITY_TOLERANCE
 
     @torch.no_grad()
     def expected(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -158,10 +150,10 @@ def check_parity(network: SpoofNetwork, path: Path, batches: Sequence[NDArray[np
         for name, ours, theirs, difference in compared(expected, actual, batch):
             if ours.shape != theirs.shape:
                 raise ExportError(f"{name} has shape {theirs.shape} in ONNX Runtime, {ours.shape} in PyTorch")
-            if not difference <= tolerance:  # also catches NaN
+            if not difference <= PARITY_TOLERANCE:  # also catches NaN
                 raise ExportError(
                     f"{name} differs by {difference:.2e} between PyTorch and ONNX Runtime "
-                    f"(allowed: {tolerance:.0e}) for a batch of shape {batch.shape}"
+                    f"(allowed: {PARITY_TOLERANCE:.0e}) for a batch of shape {batch.shape}"
                 )
             largest = max(largest, difference)
     return Parity(len(batches), largest)

@@ -1,21 +1,40 @@
 """Weights of 8 bits: a quarter of the file, and the same arithmetic.
 
-    round_weights(network)          # `ml.models.whole_numbers`: what is compared with the graph is what is shipped
+    round_weights(network)          # before the export: what is compared with the graph is what is shipped
     pack_weights(model)             # before anything is folded into a matrix: 8-bit numbers and a scale for each row
 
-ONNX Runtime multiplies them out when it loads the graph, so nothing is rounded while it runs, and nothing is faster;
-matrices that are multiplied as whole numbers are such in the graph already. A scale has so few digits that scale times
-number is exact: the packed graph gives what the unpacked one would.
+ONNX Runtime multiplies them out when it loads the graph, so nothing is rounded while it runs, and nothing is faster.
+A scale has so few digits that scale times number is exact: the packed graph gives what the unpacked one would.
 """
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
-
-from ml.models.whole_numbers import SMALLEST, STORED_STEPS
+from torch import Tensor, nn
 
 WEIGHT_BITS = 8
+STEPS = 127  # to either side of 0
+SCALE_BITS = 11  # of a scale's mantissa: with the 7 of a number less than the 24 of a float32
+SMALLEST = 4096  # weights of a matrix; what is smaller weighs nothing in the file
+
+
+@torch.no_grad()
+def round_weights(network: nn.Module) -> None:
+    """In place: every large matrix to 255 steps, with a scale for each of its rows (what gives one output)."""
+    for parameter in network.parameters():
+        if parameter.ndim > 1 and parameter.numel() >= SMALLEST:
+            parameter.copy_(_rounded(parameter))
+
+
+def _rounded(weight: Tensor) -> Tensor:
+    rows = weight.flatten(1)
+    mantissa, exponent = torch.frexp(rows.abs().amax(1) / STEPS)
+    mantissa = torch.ceil(mantissa * 2**SCALE_BITS) / 2**SCALE_BITS  # up: the largest weight must stay within
+    scale = torch.ldexp(mantissa, exponent)
+    scale[scale == 0] = 1.0
+    return (torch.round(rows / scale[:, None]) * scale[:, None]).reshape(weight.shape)
 
 
 def pack_weights(model: ModelProto) -> int:
@@ -52,7 +71,7 @@ def _numbers(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
         return None
     for axis in range(weight.ndim):
         others = tuple(i for i in range(weight.ndim) if i != axis)
-        scale = np.abs(weight).max(axis=others, keepdims=True) / np.float32(STORED_STEPS)
+        scale = np.abs(weight).max(axis=others, keepdims=True) / np.float32(STEPS)
         scale[scale == 0] = 1.0
         numbers = np.round(weight / scale)
         if np.array_equal(numbers.astype(np.float32) * scale, weight):

@@ -5,7 +5,7 @@
 Of the neurons between the two layers of a block those are kept whose output varies most, times the length of what each
 adds. What the others said is then said by those that were kept, as far as least squares over the clips' frames can
 (the reconstruction of He et al., 2017, ICCV, for one layer). Nothing is learnt step by step: an encoder that was taught
-to repeat the whole one lost what tells synthesis from speech (docs/experiments.md, twelfth round).
+to repeat the whole one told synthesis from speech no better (docs/experiments.md, twelfth round).
 """
 
 from collections.abc import Callable

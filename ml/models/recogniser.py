@@ -20,7 +20,6 @@ from ml.config import ConfigError
 from ml.models.encoders import BORROWED, HEARD_FRAMES, MELS, BorrowedEncoder, whole_encoder
 from ml.models.frontend import FrontendConfig, PowerSpectrum, slaney_filters
 from ml.models.heads import Member, Scores, SpoofNetwork, frame_scorer
-from ml.models.whole_numbers import WholeConv1d, WholeLinear
 
 FFT, HOP, TOP_HZ = 400, 160, 8_000.0  # the recogniser's own spectrogram
 SINE_POWER = (FFT / 4) ** 2  # of one at full scale in the recogniser's spectrogram; 1 in ours
@@ -42,11 +41,6 @@ class RecogniserConfig:
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""
-    last_step: int = 1
-    """Of the frames that enter the last block every so many one is asked for. It attends to all, and says of those what
-    it would say of them otherwise; what it says is heard as its mean and spread over the clip."""
-    whole: bool = False
-    """The encoder multiplies whole numbers of 8 bits (`ml.models.whole_numbers`); its weights then stay as they are."""
     margin: int = 200
     """Samples left out at either end; 200 gives frames as an `ensemble`'s other members have them."""
     embedding: int = 128
@@ -66,8 +60,6 @@ class RecogniserConfig:
             raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
             raise ValueError("step must be 1, 2 or 4")
-        if self.last_step < 1:
-            raise ValueError("last_step must be 1 or more")
 
     @property
     def origin(self) -> BorrowedEncoder:
@@ -87,20 +79,12 @@ def build(config: RecogniserConfig) -> SpoofNetwork:
 
 def member(config: RecogniserConfig) -> "RecogniserMember":
     frontend = RecogniserSpectrogram(config.margin)
-    encoder = Encoder(
-        config.origin,
-        config.blocks,
-        config.hidden or config.origin.hidden,
-        step=config.step,
-        last_step=config.last_step,
-        whole=config.whole,
-    )
+    encoder = Encoder(config.origin, config.blocks, config.hidden or config.origin.hidden, config.step)
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
     halvings = (FRAMES_A_SCORE // config.step).bit_length() - 1
     frames = None
     if config.frame_width:
-        layers = config.blocks + (config.last_step == 1)  # those at all frames
-        frames = FrameHead(layers, config.origin.width, config.frame_width, halvings)
+        frames = FrameHead(config.blocks + 1, config.origin.width, config.frame_width, halvings)
     return RecogniserMember(frontend, encoder, head, frames)
 
 
@@ -129,64 +113,51 @@ class RecogniserSpectrogram(PowerSpectrum):
 class Block(nn.Module):
     """(batch, frames, width) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
 
-    def __init__(self, width: int, heads: int, hidden: int, *, whole: bool) -> None:
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
-        linear = WholeLinear if whole else nn.Linear
         self.heads = heads
         self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.value, self.out = (linear(width, width) for _ in range(3))
-        self.key = linear(width, width, bias=False)
-        self.wide, self.narrow = linear(width, hidden), linear(hidden, width)
+        self.query, self.value, self.out = (nn.Linear(width, width) for _ in range(3))
+        self.key = nn.Linear(width, width, bias=False)
+        self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor, step: int = 1) -> Tensor:
-        """With a `step`, of every so many frames one is answered for; all are attended to."""
+    def forward(self, x: Tensor) -> Tensor:
         normed = self.attention_norm(x)
         query, key, value = (
-            part(frames).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part, frames in ((self.query, normed[:, ::step]), (self.key, normed), (self.value, normed))
+            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
         )
         heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = x[:, ::step] + self.out(heard)
+        x = x + self.out(heard)
         added: Tensor = x + self.narrow(F.gelu(self.wide(self.norm(x))))
         return added
 
 
 class Encoder(nn.Module):
-    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each;
-    what leaves the last is (batch, frames / 2 / step / last_step, width)."""
+    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each."""
 
-    def __init__(
-        self,
-        origin: BorrowedEncoder,
-        blocks: int,
-        hidden: int,
-        *,
-        step: int = 1,
-        last_step: int = 1,
-        whole: bool = False,
-    ) -> None:
+    def __init__(self, origin: BorrowedEncoder, blocks: int, hidden: int, step: int = 1) -> None:
         super().__init__()
-        self.origin, self.hidden, self.step, self.last_step = origin, hidden, step, last_step
+        self.origin, self.hidden, self.step = origin, hidden, step
         width = origin.width
-        convolution = WholeConv1d if whole else nn.Conv1d
-        self.first = convolution(MELS, width, 3, padding=1)
-        self.second = convolution(width, width, 3, stride=2 * step, padding=1)
+        self.first = nn.Conv1d(MELS, width, 3, padding=1)
+        self.second = nn.Conv1d(width, width, 3, stride=2 * step, padding=1)
         self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, width))
-        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden, whole=whole) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden) for _ in range(blocks))
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
         x = F.gelu(self.second(F.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
         frames = x.shape[1]
         x = x + (self.places[-frames:] if self.origin.at_the_end else self.places[:frames])
         layers: list[Tensor] = [x]
-        for number, block in enumerate(self.blocks, 1):
-            layers.append(block(layers[-1], self.last_step if number == len(self.blocks) else 1))
+        for block in self.blocks:
+            layers.append(block(layers[-1]))
         return layers
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
         """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of their neurons those
         that weigh most, by the length of what goes into one times the length of what comes out."""
-        taken = {name: weights[name] for name, _ in self.named_parameters()}
+        taken = {name: weights[name] for name in self.state_dict()}
         taken["places"] = taken["places"][:: self.step]
         for number in range(len(self.blocks)):
             stem = f"blocks.{number}"
@@ -194,7 +165,7 @@ class Encoder(nn.Module):
             kept = (wide.norm(dim=1) * narrow.norm(dim=0)).topk(self.hidden).indices.sort().values
             taken[f"{stem}.wide.weight"], taken[f"{stem}.wide.bias"] = wide[kept], taken[f"{stem}.wide.bias"][kept]
             taken[f"{stem}.narrow.weight"] = narrow[:, kept]
-        self.load_state_dict(self.state_dict() | taken)
+        self.load_state_dict(taken)
 
 
 class StatisticsHead(nn.Module):
@@ -264,9 +235,7 @@ class RecogniserMember(Member):
     def judge(self, spectrogram: Tensor) -> Scores:
         layers = self.backbone(spectrogram)
         score, embedding = self.head(statistics(layers))
-        if self.frames is None:
-            return Scores(score, None, embedding)
-        return Scores(score, self.frames(layers[: len(self.frames.projections)]), embedding)
+        return Scores(score, None if self.frames is None else self.frames(layers), embedding)
 
     def statistics(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) to what the head reads, (batch, `RecogniserConfig.statistics`)."""

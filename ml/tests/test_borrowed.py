@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ml.config import ConfigError, Experiment, TrainConfig, load_experiment
+from ml.config import ConfigError, Experiment, load_experiment
 from ml.datasets.manifest import Label, read_manifest
 from ml.evaluation.metrics import roc_auc
 from ml.evaluation.scores import CLEAN
@@ -19,10 +19,9 @@ from ml.tests.conftest import SMOKE
 from ml.tests.test_recogniser import Published
 from ml.training import borrowed
 from ml.training.batches import load_bank
-from ml.training.borrowed import AUGMENTED, COPIED, HEADS, _Work, joined, main, statistics_of, train_head
+from ml.training.borrowed import AUGMENTED, COPIED, HEADS, _Work, joined, listener, main, statistics_of, train_head
 from ml.training.checkpoint import load, load_network
 from ml.training.inference import heldout_scores
-from ml.training.mimic import Listening, Teacher, listener, unexplained
 from ml.training.store import WaveformStore
 from ml.training.train import split_clips, train
 from ml.vocoders.copies import Copies
@@ -166,35 +165,21 @@ def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from
     )
 
 
-def test_an_encoder_is_taught_by_the_whole_one_and_heads_are_trained_on_it(
+def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(borrowed, "STEPS", 5)
     heads = load_experiment(config)
-    settings = replace(heads.train, max_steps=12, evaluate_every=4, warmup_steps=2, learning_rate=2e-3)
-    lesson = replace(
+    first = replace(
         heads,
-        name="taught",
+        name="tuned",
         model=dict(heads.model) | {"step": 4},
-        train=replace(settings, mimic=True, borrowed_rate=1.0),
+        train=replace(heads.train, max_steps=2, evaluate_every=2, borrowed_rate=1.0),
     )
-    run = tmp_path / f"taught-seed{heads.seed}"
-    train(lesson, run, quiet=True)
-    saved = load(run / "last.pt")
-    missed = [figures["heldout_unexplained"] for figures in saved.history]
-    assert missed[-1] < 0.95 * missed[0], "it comes nearer to the whole one on clips that it doesn't train on"
-    assert saved.best_eer == min(missed)
-    pruned, _ = build_network("recogniser", lesson.model)
-    pruned.borrow(tmp_path / "cache")
-    taught = saved.averaged_weights
-    for name, value in pruned.state_dict().items():
-        if ".backbone." not in name:
-            assert torch.equal(saved.weights[name], taught[name]), "nothing but the encoder is trained"
-            if name.split(".")[-1] in ("mean", "deviation", "running_mean", "running_var"):
-                assert torch.equal(taught[name], value)
-        elif name.endswith("wide.weight"):
-            assert not torch.equal(saved.weights[name], taught[name]), "what moves lies ahead of its average"
-    text = config.read_text().replace('name = "smoke"', 'name = "small"\nstart_from = "taught"')
+    run = tmp_path / f"tuned-seed{heads.seed}"
+    train(first, run, quiet=True)
+    tuned = load(run / "last.pt").averaged_weights
+    text = config.read_text().replace('name = "smoke"', 'name = "small"\nstart_from = "tuned"')
     text = text.replace("[data]\n", "[data]\npasses = 2\n")
     config.write_text(text.replace("blocks = 1\n", "blocks = 1\nstep = 4\n"))
     out = tmp_path / f"small-seed{heads.seed}"
@@ -203,52 +188,19 @@ def test_an_encoder_is_taught_by_the_whole_one_and_heads_are_trained_on_it(
     heard = list((tmp_path / "cache").glob("statistics-*.npy"))
     assert len(heard) == 4, "training clips as they lie and twice augmented, and held-out ones"
     small = load(out / "last.pt")
-    assert small.provenance["start_from"]["experiment"] == "taught"
+    assert small.provenance["start_from"]["experiment"] == "tuned"
     encoder = {name: value for name, value in small.averaged_weights.items() if ".backbone." in name}
-    assert encoder and all(torch.equal(taught[name], value) for name, value in encoder.items())
+    assert encoder and all(torch.equal(tuned[name], value) for name, value in encoder.items())
     capsys.readouterr()
     monkeypatch.setattr(borrowed, "run_folder", lambda *_: tmp_path / "elsewhere" / "small")
     assert main([*call[:-2]]) == 2, "without the run that it starts from"
-    assert "taught" in capsys.readouterr().err
+    assert "tuned" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("blocks", "heard"), [(1, [0, 4]), (2, [0, 2, 4]), (3, [0, 1, 3, 4]), (4, [0, 1, 2, 3, 4])]
-)
-def test_a_student_hears_the_first_and_the_last_layer_and_those_between(
-    config: Path, tmp_path: Path, blocks: int, heard: list[int]
-) -> None:
-    student, _ = build_network("recogniser", {"blocks": blocks, "step": 2})
-    student.borrow(tmp_path / "cache")
-    teacher = Teacher(listener(student), tmp_path / "cache", torch.device("cpu"))
-    assert teacher.heard == heard
-    sound = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(4))
-    said, wanted = Listening(student).eval()(sound), teacher(sound)
-    assert [layer.shape for layer in said] == [layer.shape for layer in wanted]
-    with torch.no_grad():
-        missed = unexplained(said, wanted)
-    assert float(missed[0]) < 1e-6, "what enters the blocks is the same at every second frame"
-    if blocks > 1:
-        assert float(missed[-1]) > 1e-3
-    nearer = Teacher(listener(student), tmp_path / "cache", torch.device("cpu"), blocks)
-    with torch.no_grad():
-        missed = unexplained(Listening(student).eval()(sound, bf16=True), nearer(sound, bf16=True))
-    assert nearer.heard == list(range(blocks + 1))
-    assert 0.0 <= float(missed[-1]) < 0.5, "the same layers of the first blocks, but for frames that are left out"
-    for too_many in (blocks - 1, 5):
-        if too_many:
-            with pytest.raises(ConfigError, match="mimic_blocks"):
-                Teacher(listener(student), tmp_path / "cache", torch.device("cpu"), too_many)
-
-
-def test_who_is_taught_must_be_a_recogniser_alone(config: Path, tmp_path: Path) -> None:
+def test_a_network_of_several_members_is_refused() -> None:
     pair, _ = build_network("ensemble", {"recognisers": [{"blocks": 1, "hidden": 8}]})
     with pytest.raises(ConfigError, match="recogniser"):
         listener(pair)
-    with pytest.raises(ConfigError, match="two stages"):
-        TrainConfig(mimic=True, only_frames=True)
-    with pytest.raises(ConfigError, match="mimic_blocks"):
-        TrainConfig(mimic_blocks=-1)
 
 
 def test_another_architecture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

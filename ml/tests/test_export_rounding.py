@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from ml.export.graph import INPUT, OUTPUTS, check_parity, export_graph, random_batches
-from ml.export.rounding import pack_weights
+from ml.export.rounding import STEPS, pack_weights, round_weights
 from ml.models import SpoofNetwork, build_network
-from ml.models.whole_numbers import STORED_STEPS, round_weights
 
 pytestmark = pytest.mark.pipeline
 
@@ -88,7 +87,7 @@ def test_no_weight_moves_by_more_than_half_a_step_and_twice_is_once(shape: tuple
     before = holder.weight.detach().clone()
     round_weights(holder)
     once = holder.weight.detach().clone()
-    step = before.flatten(1).abs().amax(1).reshape(-1, *(1 for _ in shape[1:])) / STORED_STEPS
+    step = before.flatten(1).abs().amax(1).reshape(-1, *(1 for _ in shape[1:])) / STEPS
     assert ((once - before).abs() <= 0.501 * step).all()
     assert not torch.equal(once, before)
     round_weights(holder)

@@ -12,9 +12,9 @@ from torch import nn
 from earwitness.canonical import canonicalise
 from ml.config import ConfigError, Experiment
 from ml.export.graph import check_parity, export_graph, random_batches
+from ml.export.rounding import round_weights
 from ml.models import SpoofNetwork, build_network
 from ml.models.heads import Member
-from ml.models.whole_numbers import round_weights
 from ml.tests.speechlike import speechlike
 from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import heldout_scores
@@ -99,6 +99,23 @@ def test_what_is_read_back_says_the_same_and_can_be_trained_on(
             assert torch.allclose(evaluated, network.members[0](batch).score, atol=1e-3)
         differences.append(float((evaluated - trained).abs().mean()))
     assert differences[1] < 0.25 * differences[0]
+
+
+def test_what_was_read_back_can_be_shipped_and_read_back_again(tmp_path: Path) -> None:
+    """A normalisation that was given back has a mean that is its bias, of which the exporter keeps one."""
+    wide = {
+        **SERESNET,
+        "embedding": 128,
+    }  # its matrix is large enough to be rounded: nothing is folded into it then
+    first, second, third = (lived(build_network("seresnet", wide)[0]) for _ in range(3))
+    (member,) = second.members
+    assert isinstance(member, Member)
+    take(member, str(export_graph(first, tmp_path / "first.onnx")))
+    restore_norms(member, [speechlike(2.0, seed=seed) for seed in range(8)])
+    round_weights(second)
+    graph = export_graph(second, tmp_path / "second.onnx")
+    take(third.members[0], str(graph))  # type: ignore[arg-type]  # a ModuleList holds modules
+    assert check_parity(third, graph, random_batches(1)).largest_difference < 1e-5
 
 
 @pytest.fixture

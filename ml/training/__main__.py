@@ -52,7 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(asdict(result), default=str))
     else:
         what = "segment EER" if experiment.train.only_frames else "EER"
-        what = "share missed of what the whole encoder says" if experiment.train.mimic else what
         why = f"held-out {what} stopped falling" if result.stopped_early else "all steps done"
         print(
             f"{result.steps} steps ({why}); best held-out {what} {result.best_eer:.2%}; weights in {result.best_path}"

@@ -11,8 +11,7 @@ that gives the mean of their logits. To train the encoder beside a head that kno
 
 The layers are those that were borrowed or, where the experiment starts from another (`start_from`), those that it
 trained; its run lies beside this one's. Where they have fewer neurons than were borrowed (`model.hidden`) some training
-clips tell which (`ml.models.pruning`); where they multiply whole numbers (`model.whole`), what comes into each is
-measured on the same, and their weights are rounded.
+clips tell which (`ml.models.pruning`).
 
 With `--out` it leaves a checkpoint like that of a finished run, whose frame scores are untrained: a stage with
 `train.only_frames` can go on from there. Prints a table for docs/experiments.md: on the held-out part, the detector
@@ -49,10 +48,8 @@ from ml.models import SpoofNetwork, build_network
 from ml.models.encoders import whole_encoder
 from ml.models.pruning import prune
 from ml.models.recogniser import Encoder, RecogniserMember, StatisticsHead
-from ml.models.whole_numbers import measure, round_weights, whole_layers
 from ml.processes import spread
 from ml.training.batches import load_bank
-from ml.training.mimic import listener
 from ml.training.store import WaveformStore
 from ml.training.train import leave_run, provenance, run_folder, split_clips, starting_point, training_clips
 from ml.vocoders.copies import Copies, clips_key, copies_for
@@ -65,9 +62,17 @@ LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 1e-3, 0.3, 1_500, 256
 DEVIATION_FLOOR = 1e-6  # a statistic that never changes stays finite
 SHOWN = (CLEAN, "opus_16k", "amr_nb", "noise_10db", "room_0.6s")
 JOBS = 2
-MEASURED_CLIPS = 256  # half of them augmented; what is largest in each hardly varies with more
+PRUNED_ON_CLIPS = 256  # half of them augmented: thirty thousand frames for two thousand neurons
 
 FloatArray = NDArray[np.float64]
+
+
+def listener(network: SpoofNetwork) -> RecogniserMember:
+    """The network's one member; ConfigError where it is of another architecture or one of several."""
+    member = network.members[0]
+    if len(network.members) > 1 or not isinstance(member, RecogniserMember):
+        raise ConfigError('this needs an experiment with architecture = "recogniser"')
+    return member
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,26 +196,21 @@ class _Training:
     copies: Copies | None
     jobs: int
 
-    def prepare(self, network: SpoofNetwork) -> None:
-        """What asks for training clips before the encoder can be heard: which neurons stay, where some go, and between
-        which bounds the input of layers of whole numbers lies."""
+    def prune(self, network: SpoofNetwork) -> None:
+        """Where the encoder has fewer neurons than were borrowed: those that say most, which clips must tell."""
         member = listener(network)
-        encoder, origin, blocks = member.backbone, member.backbone.origin, len(member.backbone.blocks)
-        if encoder.hidden < origin.hidden and not self.experiment.start_from:
-            whole = Encoder(origin, blocks, origin.hidden)
-            whole.take(whole_encoder(origin, Path(self.experiment.data.cache_dir)))
-            lost = prune(encoder, whole, lambda: self._hear_some(member.frontend, whole))
-            told = ", ".join(f"{share:.1%}" for share in lost)
-            print(f"lost with the neurons that go, by block: {told}", file=sys.stderr)
-        if whole_layers(encoder):
-            ordinary = Encoder(origin, blocks, encoder.hidden, step=encoder.step, last_step=encoder.last_step)
-            ordinary.load_state_dict(dict(encoder.named_parameters()))
-            measure(encoder, ordinary, lambda: self._hear_some(member.frontend, ordinary))
-            round_weights(encoder)
+        encoder, origin = member.backbone, member.backbone.origin
+        if encoder.hidden == origin.hidden or self.experiment.start_from:
+            return
+        whole = Encoder(origin, len(encoder.blocks), origin.hidden)
+        whole.take(whole_encoder(origin, Path(self.experiment.data.cache_dir)))
+        lost = prune(encoder, whole, lambda: self._hear_some(member.frontend, whole))
+        told = ", ".join(f"{share:.1%}" for share in lost)
+        print(f"lost with the neurons that go, by block: {told}", file=sys.stderr)
 
     @torch.no_grad()
     def _hear_some(self, frontend: nn.Module, encoder: Encoder) -> None:
-        step = max(1, len(self.store.clips) * 2 // MEASURED_CLIPS)
+        step = max(1, len(self.store.clips) * 2 // PRUNED_ON_CLIPS)
         for rendition in (CLEAN, f"{AUGMENTED}-0"):
             work = _Work(self.store, rendition, self.experiment, self.bank)
             for index in work.clips()[::step]:
@@ -218,7 +218,7 @@ class _Training:
 
     def head(self, network: SpoofNetwork) -> StatisticsHead:
         """On what the network's encoder says; several, joined."""
-        self.prepare(network)
+        self.prune(network)
         renditions = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(self.experiment.data.passes))]
         if self.copies is not None:
             renditions += [f"{COPIED}-{number}" for number in range(len(self.copies.layers))]

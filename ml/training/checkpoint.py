@@ -25,8 +25,7 @@ class Checkpoint:
     """Exponential moving average of the weights over the steps: what is evaluated and exported."""
     optimiser: dict[str, Any]
     best_eer: float
-    """Of the held-out clips; of frames of spliced ones where only frame scores are trained; where an encoder is taught
-    by a larger one, the share that it misses."""
+    """Of the held-out clips; of frames of spliced ones where only frame scores are trained."""
     evaluations_since_best: int
     provenance: dict[str, Any] = field(default_factory=dict)
     """git revision, library versions, manifest hash, machine, held-out repositories."""

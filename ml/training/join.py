@@ -35,7 +35,6 @@ from ml.evaluation.metrics import equal_error_rate, roc_auc
 from ml.models import build_network
 from ml.models.heads import Member, SpoofNetwork
 from ml.models.recogniser import RecogniserMember
-from ml.models.whole_numbers import weight_of, whole_layers
 from ml.training.checkpoint import load
 from ml.training.inference import heldout_scores, judge_waveforms
 from ml.training.store import WaveformStore
@@ -92,25 +91,18 @@ def read_graph(path: Path, stem: str, member: Member) -> dict[str, Tensor]:
     """
     graph = onnx.load(path).graph
     everything = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "BatchNormalization":
+            norm = node.input[1].removesuffix(".weight")
+            for part, name in zip(("bias", "running_mean", "running_var"), node.input[2:], strict=True):
+                if name in everything:  # of constants that are alike the exporter keeps one, under one's name
+                    everything.setdefault(f"{norm}.{part}", everything[name])
     constants: dict[str, NDArray[np.float32]] = {
         name.removeprefix(stem): value for name, value in everything.items() if name.startswith(stem)
     }
     for name in [key.removesuffix(".numbers") for key in constants if key.endswith(".numbers")]:
         constants[name] = constants[f"{name}.numbers"].astype(np.float32) * constants[f"{name}.scale"]
     found = {name: torch.from_numpy(value.copy()) for name, value in constants.items()}
-    made_by = {name: node for node in graph.node for name in node.output}
-    products = {
-        made_by[n.input[1]].input[0]: n for n in graph.node if n.op_type == "MatMul" and n.input[1] in made_by
-    }
-    for name, layer in whole_layers(member).items():
-        columns = f"{name}.columns"
-        if columns not in found:
-            continue
-        found[f"{name}.weight"] = weight_of(found[columns], found[f"{name}.scale"], layer.weight.shape)
-        # By its place in the graph: layers that hear the same share one.
-        _, *bounds = made_by[products[f"{stem}{columns}"].input[0]].input
-        for part, constant in zip(("step", "zero"), bounds, strict=True):
-            found[f"{name}.bounds.{part}"] = torch.from_numpy(everything[constant].copy())
     for place, sequence in member.named_modules():
         if not isinstance(sequence, nn.Sequential):
             continue

@@ -33,7 +33,6 @@ from ml.training.batches import Batch, BatchFactory, load_bank
 from ml.training.checkpoint import Checkpoint, load, save
 from ml.training.inference import LENGTH_STEP_SAMPLES, Spliced, heldout_scores, heldout_splices, segment_eer
 from ml.training.losses import batch_loss
-from ml.training.mimic import Listening, Teacher, heldout_unexplained, listener, unexplained
 from ml.training.mixing import mixed
 from ml.training.renderings import rendered_clips
 from ml.training.sampling import Split, hold_out, with_fold_groups
@@ -99,7 +98,7 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             run_dir.mkdir(parents=True, exist_ok=True)
             (run_dir / HISTORY_NAME).unlink(missing_ok=True)
             (run_dir / "config.json").write_text(json.dumps(asdict(experiment), indent=1, default=str) + "\n")
-        wrapped = DistributedDataParallel(state.trainable()) if world > 1 else state.trainable()
+        wrapped = DistributedDataParallel(Trainable(network)) if world > 1 else Trainable(network)
         mine = range(state.step * world + rank, settings.max_steps * world, world)
         loader = DataLoader(
             factory, batch_size=None, sampler=mine, num_workers=settings.loader_workers, collate_fn=_as_is
@@ -234,10 +233,10 @@ def starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork)
 
 
 def _shape_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's table, and those of its members, without what a stage may change: where frame scores come from,
-    dropout, and whether layers multiply whole numbers."""
+    """A model's table, and those of its members, without what a stage may change: where frame scores come from, and
+    dropout."""
     members = {key: [_shape_of(one) for one in model[key]] for key in ("members", "recognisers") if key in model}
-    return {key: value for key, value in model.items() if key not in ("frames", "dropout", "whole")} | members
+    return {key: value for key, value in model.items() if key not in ("frames", "dropout")} | members
 
 
 def check_same_run(saved: Checkpoint, experiment: Experiment, run_dir: Path) -> None:
@@ -283,14 +282,10 @@ class _State:
     ) -> None:
         self.experiment, self.settings, self.run_dir, self.provenance = experiment, settings, run_dir, provenance
         self.network = network
-        self.teacher: Teacher | None = None
-        if settings.mimic:
-            device = next(network.parameters()).device
-            cache = Path(experiment.data.cache_dir)
-            self.teacher = Teacher(listener(network), cache, device, settings.mimic_blocks)
-            _train_only(network, network.borrowed())
         if settings.only_frames:
-            _train_only(network, [weight for part in network.frame_parts() for weight in part.parameters()])
+            network.requires_grad_(requires_grad=False)
+            for part in network.frame_parts():
+                part.requires_grad_(requires_grad=True)
         self.average = WeightAverage(network, settings.ema_decay)
         borrowed = {id(parameter) for parameter in network.borrowed()}
         parts: dict[float, list[nn.Parameter]] = {1.0: [], settings.borrowed_rate: []}
@@ -308,9 +303,6 @@ class _State:
         self.evaluations_since_best = 0
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []  # since the last evaluation; in a resumed run, since it was resumed
-
-    def trainable(self) -> nn.Module:
-        return Trainable(self.network) if self.teacher is None else Listening(self.network)
 
     def update(self, trainable: nn.Module, batch: Batch, device: torch.device, rank: int) -> float:
         """One optimiser step; the loss."""
@@ -346,20 +338,12 @@ class _State:
         return self.losses[-1]
 
     def _losses(self, trainable: nn.Module, batch: Batch) -> Tensor:
-        """(members,); of a student (layers,)"""
-        settings, bf16 = self.settings, self.settings.precision == "bf16"
-        if self.teacher is not None:
-            return unexplained(trainable(batch.waveforms, bf16), self.teacher(batch.waveforms, bf16))
-        each = trainable(batch.waveforms, settings.frequency_mask_bins, bf16)
+        """(members,)"""
+        settings = self.settings
+        each = trainable(batch.waveforms, settings.frequency_mask_bins, settings.precision == "bf16")
         return torch.stack([batch_loss(scores, batch, settings) for scores in each])
 
     def evaluate(self, heldout: WaveformStore) -> None:
-        if self.teacher is not None:
-            missed = heldout_unexplained(self.average.network, self.teacher, heldout)
-            figures = {"step": float(self.step), "heldout_unexplained": float(np.mean(missed))}
-            figures |= {f"heldout_unexplained_layer{number}": share for number, share in enumerate(missed)}
-            self._note(figures, figures["heldout_unexplained"])
-            return
         by_member, is_spoof = heldout_scores(self.average.network, heldout, bf16=self.settings.precision == "bf16")
         scores = by_member.mean(axis=1)
         eer, _ = equal_error_rate(scores.astype(np.float64), is_spoof)
@@ -380,10 +364,6 @@ class _State:
                 self.splices = heldout_splices(heldout.clips)
             watched = segment_eer(self.average.network, self.splices)
             figures["heldout_segment_eer"] = watched
-        self._note(figures, watched)
-
-    def _note(self, figures: dict[str, float], watched: float) -> None:
-        """Add an evaluation to the history; keep the weights where `watched` is lower than ever."""
         self.history.append(figures | {"train_loss": float(np.mean(self.losses))})
         self.losses.clear()
         with (self.run_dir / HISTORY_NAME).open("a", encoding="utf-8") as file:
@@ -414,12 +394,6 @@ class _State:
         self.step, self.best_eer = checkpoint.step, checkpoint.best_eer
         self.evaluations_since_best = checkpoint.evaluations_since_best
         self.history = list(checkpoint.history)
-
-
-def _train_only(network: SpoofNetwork, parameters: Sequence[nn.Parameter]) -> None:
-    network.requires_grad_(requires_grad=False)
-    for parameter in parameters:
-        parameter.requires_grad = True
 
 
 def learning_rate(settings: TrainConfig, step: int) -> float:
