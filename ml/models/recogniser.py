@@ -36,8 +36,8 @@ class RecogniserConfig:
     blocks: int = 4
     """The first ones of the encoder; the others are left out."""
     hidden: int = 0
-    """Neurons between the two layers of a block; where there are fewer than the encoder has, those that weigh most. 0:
-    all."""
+    """Neurons between the two layers of a block; 0: all. Where there are fewer than the encoder has,
+    `ml.training.borrowed` keeps those that say most (`ml.models.pruning`); else it is those that weigh most."""
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""

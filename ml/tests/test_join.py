@@ -103,10 +103,7 @@ def test_what_is_read_back_says_the_same_and_can_be_trained_on(
 
 def test_what_was_read_back_can_be_shipped_and_read_back_again(tmp_path: Path) -> None:
     """A normalisation that was given back has a mean that is its bias, of which the exporter keeps one."""
-    wide = {
-        **SERESNET,
-        "embedding": 128,
-    }  # its matrix is large enough to be rounded: nothing is folded into it then
+    wide = {**SERESNET, "embedding": 128}  # large enough to be rounded: then nothing is folded into its matrix
     first, second, third = (lived(build_network("seresnet", wide)[0]) for _ in range(3))
     (member,) = second.members
     assert isinstance(member, Member)

@@ -16,8 +16,8 @@ clips tell which (`ml.models.pruning`).
 With `--out` it leaves a checkpoint like that of a finished run, whose frame scores are untrained: a stage with
 `train.only_frames` can go on from there. Prints a table for docs/experiments.md: on the held-out part, the detector
 beside it, the heads, and the sum of the two, each divided by its spread over the clips (which asks for no labels).
-Statistics are kept in the experiment's cache, so the command can be stopped and called
-again. Exit codes: 0 done, 2 a file can't be used.
+Statistics are kept in the experiment's cache, so the command can be stopped and called again.
+Exit codes: 0 done, 2 a file can't be used.
 """
 
 import argparse
