@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ml.models.recogniser import Block, Encoder
 
-RIDGE = 1e-4  # of a neuron's mean square: neurons that say the same don't cancel each other with huge weights
+RIDGE = 1e-4  # of the mean of their variances: neurons that say the same don't cancel each other with huge weights
 
 
 class _Moments:
@@ -45,7 +45,7 @@ class _Moments:
 
 @torch.no_grad()
 def prune(encoder: Encoder, whole: Encoder, run: Callable[[], object]) -> list[float]:
-    """Give `encoder`, whose blocks have fewer neurons than those of `whole`, its weights; of each block the share of
+    """Give `encoder` the weights of `whole`, whose blocks are as many and have more neurons; of each block the share of
     the variance of what its neurons add that is lost, mean over the channels. `run` makes `whole` hear the clips."""
     wides = [whole.get_submodule(f"blocks.{number}.wide") for number in range(len(encoder.blocks))]
     moments = [_Moments(whole.hidden) for _ in wides]
@@ -58,7 +58,7 @@ def prune(encoder: Encoder, whole: Encoder, run: Callable[[], object]) -> list[f
     encoder.take(whole.state_dict())
     return [
         _prune(block, full, counted)  # type: ignore[arg-type]  # a ModuleList holds modules
-        for block, full, counted in zip(encoder.blocks, whole.blocks, moments, strict=False)
+        for block, full, counted in zip(encoder.blocks, whole.blocks, moments, strict=True)
     ]
 
 

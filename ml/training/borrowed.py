@@ -104,6 +104,10 @@ class _Work:
         start = int(rng.integers(samples.size - length + 1))
         return augment(samples[start : start + length], rng, self.experiment.augment, self.bank)
 
+    def canonical(self, index: int) -> torch.Tensor:
+        """The canonical view of that, as a batch of one."""
+        return torch.from_numpy(canonicalise(self.waveform(index)).samples)[None]
+
 
 _heard_by: tuple[RecogniserMember, _Work] | None = None  # of this process
 
@@ -120,8 +124,7 @@ def _start(weights: dict[str, torch.Tensor], work: _Work) -> None:
 def _hear(index: int) -> NDArray[np.float32]:
     assert _heard_by is not None
     member, work = _heard_by
-    samples = canonicalise(work.waveform(index)).samples
-    found: NDArray[np.float32] = member.statistics(torch.from_numpy(samples)[None])[0].numpy()
+    found: NDArray[np.float32] = member.statistics(work.canonical(index))[0].numpy()
     return found
 
 
@@ -196,7 +199,7 @@ class _Training:
     copies: Copies | None
     jobs: int
 
-    def prune(self, network: SpoofNetwork) -> None:
+    def _prune(self, network: SpoofNetwork) -> None:
         """Where the encoder has fewer neurons than were borrowed: those that say most, which clips must tell."""
         member = listener(network)
         encoder, origin = member.backbone, member.backbone.origin
@@ -214,11 +217,11 @@ class _Training:
         for rendition in (CLEAN, f"{AUGMENTED}-0"):
             work = _Work(self.store, rendition, self.experiment, self.bank)
             for index in work.clips()[::step]:
-                encoder(frontend(torch.from_numpy(canonicalise(work.waveform(index)).samples)[None]))
+                encoder(frontend(work.canonical(index)))
 
     def head(self, network: SpoofNetwork) -> StatisticsHead:
-        """On what the network's encoder says; several, joined."""
-        self.prune(network)
+        """On what the network's encoder says, once it has lost the neurons that go; several, joined."""
+        self._prune(network)
         renditions = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(self.experiment.data.passes))]
         if self.copies is not None:
             renditions += [f"{COPIED}-{number}" for number in range(len(self.copies.layers))]
