@@ -6,6 +6,7 @@
 Nothing here writes into `models/audio`: that is `ml.export.promote`'s, after all gates passed.
 """
 
+import json
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +21,21 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, shape_inference
 from onnxscript.optimizer import optimize_ir
+from torch import Tensor
 
 from earwitness.canonical import canonicalise
 from earwitness.waveform import sample_count
 from ml.export.rounding import pack_weights
 from ml.models.heads import SpoofNetwork
+from ml.models.whole_numbers import bounds_of, write_columns
 
 INPUT = "waveform"
 OUTPUTS = ("score", "frame_scores", "embedding")
 OPSET = 20  # the first with an operator for GELU, which ONNX Runtime otherwise takes for five
 PARITY_TOLERANCE = 1e-4
 """Largest difference between PyTorch and ONNX Runtime, absolute, on outputs of order 1 to 10."""
+BOUNDS = "bounds"
+"""Of a graph's metadata: between which numbers the modules of whole numbers round, by their names in PyTorch."""
 MIN_WINDOW_S = 0.5
 FOLDED_NUMBERS = 128  # shapes and axes are; a table of the front-end has more
 TRACE_SHAPE = (2, sample_count(2.0))
@@ -50,6 +55,7 @@ def export_graph(network: SpoofNetwork, path: Path) -> Path:
     """Write `network` as ONNX with a dynamic batch and length; matrices that were rounded (`ml.export.rounding`) take 8
     bits a weight. Raises ExportError where a gate fails."""
     network.eval()
+    write_columns(network)
     example = torch.zeros(TRACE_SHAPE)
     example[:, 0] = 1.0  # not all silence, so that the trace takes the ordinary path
     partial = path.with_suffix(".part.onnx")
@@ -79,9 +85,17 @@ def export_graph(network: SpoofNetwork, path: Path) -> Path:
     model = onnx_ir.to_proto(optimised)
     check_graph(model)
     forget_origin(model)
+    if bounds := bounds_of(network):
+        onnx.helper.set_model_props(model, {BOUNDS: json.dumps(bounds)})
     onnx.save_model(model, partial)
     partial.replace(path)
     return path
+
+
+def read_bounds(model: ModelProto) -> dict[str, Tensor]:
+    """What `export_graph` wrote of them; none where no module multiplies whole numbers."""
+    written = {entry.key: entry.value for entry in model.metadata_props}
+    return {name: torch.tensor(bound) for name, bound in json.loads(written.get(BOUNDS, "{}")).items()}
 
 
 def forget_origin(model: ModelProto) -> None:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from ml.models.whole_numbers import weights_of
+
 WEIGHT_BITS = 8
 STEPS = 127  # to either side of 0
 SCALE_BITS = 11  # of a scale's mantissa: with the 7 of a number less than the 24 of a float32
@@ -22,9 +24,11 @@ SMALLEST = 4096  # weights of a matrix; what is smaller weighs nothing in the fi
 
 @torch.no_grad()
 def round_weights(network: nn.Module) -> None:
-    """In place: every large matrix to 255 steps, with a scale for each of its rows (what gives one output)."""
+    """In place: every large matrix to 255 steps, with a scale for each of its rows (what gives one output). Those that
+    are multiplied as whole numbers have fewer steps of their own."""
+    whole = {id(weight) for weight in weights_of(network).values()}
     for parameter in network.parameters():
-        if parameter.ndim > 1 and parameter.numel() >= SMALLEST:
+        if parameter.ndim > 1 and parameter.numel() >= SMALLEST and id(parameter) not in whole:
             parameter.copy_(_rounded(parameter))
 
 

@@ -118,11 +118,15 @@ class PowerSpectrum(nn.Module):
 
     def _power(self, waveforms: Tensor) -> Tensor:
         """(batch, bins, frames)"""
-        frames, middle = self.frames(waveforms), self.config.window // 2
-        after, before = frames[..., middle:], frames[..., 1 : middle + 1].flip(-1)
+        after, before = self.folded(waveforms)
         cosines, sines = self.fourier_matrices()
         real, imaginary = torch.matmul(after + before, cosines), torch.matmul(after - before, sines)
         return (real.square() + imaginary.square()).transpose(1, 2)
+
+    def folded(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, frames, window / 2) each: what lies so far after the middle of a window, and before it."""
+        frames, middle = self.frames(waveforms), self.config.window // 2
+        return frames[..., middle:], frames[..., 1 : middle + 1].flip(-1)
 
     def frames(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) to (batch, frames, window), by whole hops: the exporter would gather sample by sample."""

@@ -7,7 +7,7 @@ the rest (`train.borrowed_rate`). One frame of the encoder stands for 20 ms, one
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ml.config import ConfigError
 from ml.models.encoders import BORROWED, HEARD_FRAMES, MELS, BorrowedEncoder, whole_encoder
 from ml.models.frontend import FrontendConfig, PowerSpectrum, slaney_filters
 from ml.models.heads import Member, Scores, SpoofNetwork, frame_scorer
+from ml.models.whole_numbers import WholeAttention, WholeConv1d, WholeLinear, WholeNorm, gelu, nearest_float
 
 FFT, HOP, TOP_HZ = 400, 160, 8_000.0  # the recogniser's own spectrogram
 SINE_POWER = (FFT / 4) ** 2  # of one at full scale in the recogniser's spectrogram; 1 in ours
@@ -41,6 +42,11 @@ class RecogniserConfig:
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""
+    last_step: int = 1
+    """Of the frames that enter the last block every so many one is asked for. It attends to all, and says of those what
+    it would say of them otherwise; what it says is heard as its mean and spread over the clip."""
+    whole: bool = False
+    """The encoder multiplies whole numbers of 8 bits (`ml.models.whole_numbers`); its weights then stay as they are."""
     margin: int = 200
     """Samples left out at either end; 200 gives frames as an `ensemble`'s other members have them."""
     embedding: int = 128
@@ -60,6 +66,8 @@ class RecogniserConfig:
             raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
             raise ValueError("step must be 1, 2 or 4")
+        if self.last_step < 1:
+            raise ValueError("last_step must be 1 or more")
 
     @property
     def origin(self) -> BorrowedEncoder:
@@ -78,13 +86,23 @@ def build(config: RecogniserConfig) -> SpoofNetwork:
 
 
 def member(config: RecogniserConfig) -> "RecogniserMember":
-    frontend = RecogniserSpectrogram(config.margin)
-    encoder = Encoder(config.origin, config.blocks, config.hidden or config.origin.hidden, config.step)
+    frontend = (WholeSpectrogram if config.whole else RecogniserSpectrogram)(config.margin)
+    encoder = Encoder(
+        config.origin,
+        config.blocks,
+        config.hidden or config.origin.hidden,
+        step=config.step,
+        last_step=config.last_step,
+        arithmetic=WHOLE if config.whole else FLOATS,
+    )
+    if config.whole:  # what is rounded has no gradient
+        encoder.requires_grad_(requires_grad=False)
     head = StatisticsHead(config.statistics, config.embedding, config.dropout)
     halvings = (FRAMES_A_SCORE // config.step).bit_length() - 1
     frames = None
     if config.frame_width:
-        frames = FrameHead(config.blocks + 1, config.origin.width, config.frame_width, halvings)
+        layers = config.blocks + (config.last_step == 1)  # those at all frames
+        frames = FrameHead(layers, config.origin.width, config.frame_width, halvings)
     return RecogniserMember(frontend, encoder, head, frames)
 
 
@@ -110,54 +128,110 @@ class RecogniserSpectrogram(PowerSpectrum):
         return scaled.unsqueeze(1)
 
 
+class WholeSpectrogram(RecogniserSpectrogram):
+    """The same; its sums are of doubles, rounded to floats at the end, so that an encoder of whole numbers hears the
+    same on every processor."""
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        wide = waveforms.double()
+        level = (wide * wide).mean(-1, keepdim=True) + nearest_float(VARIANCE_FLOOR)
+        mel = torch.matmul(self.power(waveforms).transpose(1, 2), self.get_buffer("mels").double().T)
+        ratio = mel / level.unsqueeze(-1) * nearest_float(SINE_POWER / POWER_FLOOR) + 1.0
+        logarithm = torch.log(ratio) * nearest_float(1.0 / math.log(10.0)) + math.log10(POWER_FLOOR)
+        loudest = logarithm.amax((1, 2), keepdim=True)
+        scaled: Tensor = (torch.maximum(logarithm, loudest - RANGE) + 4.0) / 4.0
+        return scaled.float().transpose(1, 2).unsqueeze(1)
+
+    def _power(self, waveforms: Tensor) -> Tensor:
+        after, before = self.folded(waveforms)
+        cosines, sines = self.fourier_matrices().double()
+        real = torch.matmul((after + before).double(), cosines)
+        imaginary = torch.matmul((after - before).double(), sines)
+        return (real * real + imaginary * imaginary).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """(batch, heads, frames, channels) each."""
+        return F.scaled_dot_product_attention(query, key, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What an encoder is made of."""
+
+    linear: type[nn.Linear]
+    convolution: type[nn.Conv1d]
+    norm: type[nn.LayerNorm]
+    attention: type[nn.Module]
+    gelu: Callable[[Tensor], Tensor]
+
+
+FLOATS = Arithmetic(nn.Linear, nn.Conv1d, nn.LayerNorm, Attention, F.gelu)
+WHOLE = Arithmetic(WholeLinear, WholeConv1d, WholeNorm, WholeAttention, gelu)
+
+
 class Block(nn.Module):
     """(batch, frames, width) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, arithmetic: Arithmetic) -> None:
         super().__init__()
-        self.heads = heads
-        self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.value, self.out = (nn.Linear(width, width) for _ in range(3))
-        self.key = nn.Linear(width, width, bias=False)
-        self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.heads, self.attention, self.gelu = heads, arithmetic.attention(), arithmetic.gelu
+        linear = arithmetic.linear
+        self.attention_norm, self.norm = arithmetic.norm(width), arithmetic.norm(width)
+        self.query, self.value, self.out = (linear(width, width) for _ in range(3))
+        self.key = linear(width, width, bias=False)
+        self.wide, self.narrow = linear(width, hidden), linear(hidden, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, step: int = 1) -> Tensor:
+        """With a `step`, of every so many frames one is answered for; all are attended to."""
         normed = self.attention_norm(x)
         query, key, value = (
-            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+            part(frames).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part, frames in ((self.query, normed[:, ::step]), (self.key, normed), (self.value, normed))
         )
-        heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = x + self.out(heard)
-        added: Tensor = x + self.narrow(F.gelu(self.wide(self.norm(x))))
+        heard = self.attention(query, key, value).transpose(1, 2).flatten(2)
+        x = x[:, ::step] + self.out(heard)
+        added: Tensor = x + self.narrow(self.gelu(self.wide(self.norm(x))))
         return added
 
 
 class Encoder(nn.Module):
-    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each."""
+    """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each;
+    what leaves the last is (batch, frames / 2 / step / last_step, width)."""
 
-    def __init__(self, origin: BorrowedEncoder, blocks: int, hidden: int, step: int = 1) -> None:
+    def __init__(
+        self,
+        origin: BorrowedEncoder,
+        blocks: int,
+        hidden: int,
+        *,
+        step: int = 1,
+        last_step: int = 1,
+        arithmetic: Arithmetic = FLOATS,
+    ) -> None:
         super().__init__()
-        self.origin, self.hidden, self.step = origin, hidden, step
+        self.origin, self.hidden, self.step, self.last_step = origin, hidden, step, last_step
+        self.gelu = arithmetic.gelu
         width = origin.width
-        self.first = nn.Conv1d(MELS, width, 3, padding=1)
-        self.second = nn.Conv1d(width, width, 3, stride=2 * step, padding=1)
+        self.first = arithmetic.convolution(MELS, width, 3, padding=1)
+        self.second = arithmetic.convolution(width, width, 3, stride=2 * step, padding=1)
         self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, width))
-        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden, arithmetic) for _ in range(blocks))
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
-        x = F.gelu(self.second(F.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
+        x = self.gelu(self.second(self.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
         frames = x.shape[1]
         x = x + (self.places[-frames:] if self.origin.at_the_end else self.places[:frames])
         layers: list[Tensor] = [x]
-        for block in self.blocks:
-            layers.append(block(layers[-1]))
+        for number, block in enumerate(self.blocks, 1):
+            layers.append(block(layers[-1], self.last_step if number == len(self.blocks) else 1))
         return layers
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
         """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of their neurons those
         that weigh most, by the length of what goes into one times the length of what comes out."""
-        taken = {name: weights[name] for name in self.state_dict()}
+        taken = {name: weights[name] for name, _ in self.named_parameters()}
         taken["places"] = taken["places"][:: self.step]
         for number in range(len(self.blocks)):
             stem = f"blocks.{number}"
@@ -165,7 +239,7 @@ class Encoder(nn.Module):
             kept = (wide.norm(dim=1) * narrow.norm(dim=0)).topk(self.hidden).indices.sort().values
             taken[f"{stem}.wide.weight"], taken[f"{stem}.wide.bias"] = wide[kept], taken[f"{stem}.wide.bias"][kept]
             taken[f"{stem}.narrow.weight"] = narrow[:, kept]
-        self.load_state_dict(taken)
+        self.load_state_dict(self.state_dict() | taken)
 
 
 class StatisticsHead(nn.Module):
@@ -235,7 +309,9 @@ class RecogniserMember(Member):
     def judge(self, spectrogram: Tensor) -> Scores:
         layers = self.backbone(spectrogram)
         score, embedding = self.head(statistics(layers))
-        return Scores(score, None if self.frames is None else self.frames(layers), embedding)
+        if self.frames is None:
+            return Scores(score, None, embedding)
+        return Scores(score, self.frames(layers[: len(self.frames.projections)]), embedding)
 
     def statistics(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) to what the head reads, (batch, `RecogniserConfig.statistics`)."""

@@ -11,7 +11,7 @@ that gives the mean of their logits. To train the encoder beside a head that kno
 
 The layers are those that were borrowed or, where the experiment starts from another (`start_from`), those that it
 trained; its run lies beside this one's. Where they have fewer neurons than were borrowed (`model.hidden`) some training
-clips tell which (`ml.models.pruning`).
+clips tell which (`ml.models.pruning`), and where they multiply whole numbers (`model.whole`) between which bounds.
 
 With `--out` it leaves a checkpoint like that of a finished run, whose frame scores are untrained: a stage with
 `train.only_frames` can go on from there. Prints a table for docs/experiments.md: on the held-out part, the detector
@@ -48,6 +48,7 @@ from ml.models import SpoofNetwork, build_network
 from ml.models.encoders import whole_encoder
 from ml.models.pruning import prune
 from ml.models.recogniser import Encoder, RecogniserMember, StatisticsHead
+from ml.models.whole_numbers import holds_whole_numbers, measure
 from ml.processes import spread
 from ml.training.batches import load_bank
 from ml.training.store import WaveformStore
@@ -62,7 +63,7 @@ LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 1e-3, 0.3, 1_500, 256
 DEVIATION_FLOOR = 1e-6  # a statistic that never changes stays finite
 SHOWN = (CLEAN, "opus_16k", "amr_nb", "noise_10db", "room_0.6s")
 JOBS = 2
-PRUNED_ON_CLIPS = 256  # half of them augmented: thirty thousand frames for two thousand neurons
+LISTENED_CLIPS = 256  # half of them augmented: thirty thousand frames for two thousand neurons
 
 FloatArray = NDArray[np.float64]
 
@@ -211,17 +212,31 @@ class _Training:
         told = ", ".join(f"{share:.1%}" for share in lost)
         print(f"lost with the neurons that go, by block: {told}", file=sys.stderr)
 
+    def _measure(self, network: SpoofNetwork) -> None:
+        """Where the encoder multiplies whole numbers: between which bounds, which clips must tell as well."""
+        member = listener(network)
+        encoder = member.backbone
+        if not holds_whole_numbers(encoder):
+            return
+        ordinary = Encoder(
+            encoder.origin, len(encoder.blocks), encoder.hidden, step=encoder.step, last_step=encoder.last_step
+        )
+        ordinary.load_state_dict(dict(encoder.named_parameters()))
+        measure(encoder, ordinary, lambda: self._hear_some(member.frontend, ordinary))
+
     @torch.no_grad()
     def _hear_some(self, frontend: nn.Module, encoder: Encoder) -> None:
-        step = max(1, len(self.store.clips) * 2 // PRUNED_ON_CLIPS)
+        step = max(1, len(self.store.clips) * 2 // LISTENED_CLIPS)
         for rendition in (CLEAN, f"{AUGMENTED}-0"):
             work = _Work(self.store, rendition, self.experiment, self.bank)
             for index in work.clips()[::step]:
                 encoder(frontend(work.canonical(index)))
 
     def head(self, network: SpoofNetwork) -> StatisticsHead:
-        """On what the network's encoder says, once it has lost the neurons that go; several, joined."""
+        """On what the network's encoder says, once it has lost the neurons that go and rounds as it will; several,
+        joined."""
         self._prune(network)
+        self._measure(network)
         renditions = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(self.experiment.data.passes))]
         if self.copies is not None:
             renditions += [f"{COPIED}-{number}" for number in range(len(self.copies.layers))]

@@ -32,9 +32,11 @@ from earwitness.waveform import Samples
 from ml.config import ConfigError, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.evaluation.metrics import equal_error_rate, roc_auc
+from ml.export.graph import read_bounds
 from ml.models import build_network
 from ml.models.heads import Member, SpoofNetwork
 from ml.models.recogniser import RecogniserMember
+from ml.models.whole_numbers import weight_of, weights_of
 from ml.training.checkpoint import load
 from ml.training.inference import heldout_scores, judge_waveforms
 from ml.training.store import WaveformStore
@@ -89,7 +91,8 @@ def read_graph(path: Path, stem: str, member: Member) -> dict[str, Tensor]:
     The export folds a batch normalisation into the layer before it and leaves its bias beside the weight; the
     normalisation is then given back as one that adds that bias and does nothing else.
     """
-    graph = onnx.load(path).graph
+    model = onnx.load(path)
+    graph = model.graph
     everything = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
     for node in graph.node:
         if node.op_type == "BatchNormalization":
@@ -103,6 +106,13 @@ def read_graph(path: Path, stem: str, member: Member) -> dict[str, Tensor]:
     for name in [key.removesuffix(".numbers") for key in constants if key.endswith(".numbers")]:
         constants[name] = constants[f"{name}.numbers"].astype(np.float32) * constants[f"{name}.scale"]
     found = {name: torch.from_numpy(value.copy()) for name, value in constants.items()}
+    for name, weight in weights_of(member).items():
+        if f"{name}.columns" in found:
+            columns, scale = found[f"{name}.columns"], found[f"{name}.scale"]
+            found[f"{name}.weight"] = weight_of(columns, scale, weight.shape)
+    found |= {
+        name.removeprefix(stem): bound for name, bound in read_bounds(model).items() if name.startswith(stem)
+    }
     for place, sequence in member.named_modules():
         if not isinstance(sequence, nn.Sequential):
             continue
