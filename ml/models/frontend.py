@@ -112,9 +112,13 @@ class PowerSpectrum(nn.Module):
 
     def power(self, waveforms: Tensor) -> Tensor:
         """(batch, samples) to (batch, bins, frames)"""
-        if margin := self.config.margin:
-            waveforms = waveforms[:, margin:-margin]
-        return self._power_by_fft(waveforms) if self.training else self._power(waveforms)
+        trimmed = self.trimmed(waveforms)
+        return self._power_by_fft(trimmed) if self.training else self._power(trimmed)
+
+    def trimmed(self, waveforms: Tensor) -> Tensor:
+        """Without the margin at either end."""
+        margin = self.config.margin
+        return waveforms[:, margin:-margin] if margin else waveforms
 
     def _power(self, waveforms: Tensor) -> Tensor:
         """(batch, bins, frames)"""
