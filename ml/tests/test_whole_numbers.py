@@ -273,7 +273,7 @@ def lived() -> SpoofNetwork:
     ordinary = Encoder(BORROWED["base"], 2, 160, last_step=2).eval()
     member.backbone.load_state_dict(member.backbone.state_dict() | ordinary.state_dict())
     for name, value in network.state_dict().items():  # of constants that are alike the exporter keeps one
-        if value.ndim == 1 and ".bounds." not in name or name.endswith("places"):
+        if (value.ndim == 1 and ".bounds." not in name) or name.endswith("places"):
             nn.init.uniform_(value, 0.2, 0.5)
     ordinary.load_state_dict(dict(member.backbone.named_parameters()))
     clips = [torch.from_numpy(canonicalise(speechlike(2.0, seed=s)).samples)[None] for s in range(3)]
