@@ -99,9 +99,11 @@ def read_bounds(model: ModelProto) -> dict[str, Tensor]:
 
 
 def forget_origin(model: ModelProto) -> None:
-    """Take out what the exporter notes of its own work: stack traces with the paths of the machine it ran on."""
+    """Take out what the exporter notes of its own work: stack traces with the paths of the machine it ran on, and
+    shapes that every reader works out by itself (a hundredth of the file)."""
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
 
