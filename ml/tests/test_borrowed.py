@@ -199,6 +199,32 @@ def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
     assert "tuned" in capsys.readouterr().err
 
 
+def test_an_encoder_of_whole_numbers_is_measured_before_its_heads_are_trained(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(borrowed, "STEPS", 5)
+    config.write_text(config.read_text().replace("blocks = 1\n", "blocks = 1\nwhole = true\n"))
+    out = tmp_path / "whole-seed7"
+    assert main(["--config", str(config), "--jobs", "1", "--conditions", "clean", "--out", str(out)]) == 0
+    saved = load(out / "last.pt")
+    steps = [float(value) for name, value in saved.averaged_weights.items() if name.endswith(".step")]
+    assert len(steps) == 2 + 6 + 4, "of the convolutions, the block's layers and its attention"
+    assert 1.0 not in steps
+    experiment = load_experiment(config)
+    clips, split = split_clips(experiment)
+    store = WaveformStore.open_or_build([clips[i] for i in split.heldout], tmp_path / "cache")
+    network, _ = load_network(saved)
+    work = _Work(store, CLEAN, experiment, load_bank("", store))
+    heard = statistics_of(work, network, tmp_path / "cache", jobs=1)
+    floats = replace(experiment, model={**experiment.model, "whole": False})
+    ordinary, _ = build_network("recogniser", floats.model)
+    listener(ordinary).backbone.load_state_dict(dict(listener(network).backbone.named_parameters()))
+    in_floats = statistics_of(replace(work, experiment=floats), ordinary, tmp_path / "cache", jobs=1)
+    assert not np.array_equal(heard, in_floats)
+    moved = np.abs(heard - in_floats).mean(axis=0) / in_floats.std(axis=0)
+    assert np.median(moved) < 0.2, "rounding is small beside what tells clips apart"
+
+
 def test_a_network_of_several_members_is_refused() -> None:
     pair, _ = build_network("ensemble", {"recognisers": [{"blocks": 1, "hidden": 8}]})
     with pytest.raises(ConfigError, match="recogniser"):

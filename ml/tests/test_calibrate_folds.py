@@ -1,5 +1,7 @@
 """Calibration out of fold: nothing that is judged had a say in the line that judges it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,10 @@ from earwitness.finding import Verdict
 from earwitness.policy import decide
 from ml.evaluation.calibrate import fit_affine
 from ml.evaluation.calibrate_folds import (
+    CLLR_TIE,
     FITS,
+    FittedCalibration,
+    best_calibrated,
     calibrate_out_of_fold,
     capped_llr,
     choose_calibration,
@@ -98,6 +103,17 @@ def test_a_line_that_does_not_carry_over_to_other_sources_is_not_taken() -> None
     chosen = choose_calibration(uneven, seed=0)
     assert chosen.after.cllr == min(fit_calibration(uneven, seed=0, method=m).after.cllr for m in FITS)
     assert chosen.after.cllr <= fit_calibration(uneven, seed=0, method="identity").after.cllr
+
+
+def test_of_methods_that_are_as_good_the_one_with_the_lowest_ece_is_taken() -> None:
+    fitted = fit_calibration(TABLE, seed=0)
+
+    def of(cllr_out_of_fold: float, ece: float) -> FittedCalibration:
+        return replace(fitted, after=replace(fitted.after, cllr=cllr_out_of_fold, ece_equal_mass=ece))
+
+    best, tied, worse = of(0.490, 0.06), of(0.490 + 0.9 * CLLR_TIE, 0.05), of(0.490 + 1.1 * CLLR_TIE, 0.01)
+    assert best_calibrated([best, tied, worse]) is tied
+    assert best_calibrated([best, worse]) is best
 
 
 def test_the_shipped_line_is_the_fit_on_all_rows() -> None:

@@ -26,6 +26,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,11 +114,11 @@ class _Work:
 _heard_by: tuple[RecogniserMember, _Work] | None = None  # of this process
 
 
-def _start(weights: dict[str, torch.Tensor], work: _Work) -> None:
+def _start(weights: dict[str, NDArray[Any]], work: _Work) -> None:
     global _heard_by  # noqa: PLW0603  a process of the pool has one
     torch.set_num_threads(1)
     network = build_network(work.experiment.architecture, work.experiment.model)[0]
-    network.load_state_dict(weights)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     _heard_by = listener(network.eval()), work
 
 
@@ -141,9 +142,9 @@ def statistics_of(work: _Work, network: SpoofNetwork, cache: Path, jobs: int) ->
         told.update(value.numpy().tobytes())
     path = cache / f"statistics-{told.hexdigest()[:16]}.npy"
     if not path.exists():
-        heard = spread(
-            _hear, work.clips(), jobs=jobs, initializer=_start, initargs=(network.state_dict(), work), chunksize=16
-        )
+        # As arrays: each tensor would be handed over by a file descriptor of its own, of which there are 256.
+        arrays = {name: value.numpy() for name, value in network.state_dict().items()}
+        heard = spread(_hear, work.clips(), jobs=jobs, initializer=_start, initargs=(arrays, work), chunksize=16)
         partial = path.with_suffix(".part.npy")
         np.save(partial, np.stack(list(heard)))
         partial.replace(path)
