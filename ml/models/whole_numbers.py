@@ -32,9 +32,9 @@ MIDDLE = 128
 WEIGHT_STEPS = 63  # to either side of 0
 SCALE_BITS = 11  # of a row's scale: times a whole number of 7 bits it is exact
 SHARE_STEPS = 255  # of the largest of attention's weights
-FINEST_SCORE = (
-    2.0**-13
-)  # a step of attention's scores: with smaller ones some exponential lies too near to a border
+FINEST_STEP = 2.0**-5
+"""Of queries and of keys: a step of 64 channels' scores is then at least 2 ** -13. With finer ones some exponential
+lies too near to a border."""
 BENT_UNIT, GELU_UNIT = 2.0**-7, 2.0**-8  # what enters GELU is rounded to the one, what leaves it to the other
 NORM_EPSILON = 2.0**-17  # a power of two is the same in floats and in doubles
 
@@ -65,13 +65,14 @@ class Steps(nn.Module):
 
 
 class EvenSteps(Steps):
-    """As far to either side of 0, by a step that is a power of two: so are products of two steps."""
+    """As far to either side of 0, by a step that is a power of two, `finest` or more: so are products of two steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, finest: float = 0.0) -> None:
         super().__init__(zero=MIDDLE)
+        self.finest = finest
 
     def put(self, low: float, high: float) -> None:
-        self.step.fill_(_even_step(low, high, INPUT_STEPS / 2))
+        self.step.fill_(max(_even_step(low, high, INPUT_STEPS / 2), self.finest))
 
 
 class SignedSteps(nn.Module):
@@ -79,13 +80,14 @@ class SignedSteps(nn.Module):
 
     step: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, finest: float = 0.0) -> None:
         super().__init__()
+        self.finest = finest
         self.register_buffer("step", torch.tensor(1.0))
         self.register_buffer("zero", torch.tensor(0, dtype=torch.int8), persistent=False)
 
     def put(self, low: float, high: float) -> None:
-        self.step.fill_(_even_step(low, high, WEIGHT_STEPS))
+        self.step.fill_(max(_even_step(low, high, WEIGHT_STEPS), self.finest))
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
@@ -105,7 +107,7 @@ def _even_step(low: float, high: float, steps: float) -> float:
 class _Whole(nn.Module):
     """A module that rounds what comes in."""
 
-    def steps(self) -> "list[Steps | SignedSteps]":
+    def steps(self) -> list[Steps | SignedSteps]:
         """For each of its inputs."""
         raise NotImplementedError
 
@@ -115,7 +117,7 @@ class WholeLinear(nn.Linear, _Whole):
         super().__init__(inputs, outputs, bias)
         self.bounds = Steps()
 
-    def steps(self) -> "list[Steps | SignedSteps]":
+    def steps(self) -> list[Steps | SignedSteps]:
         return [self.bounds]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +130,7 @@ class WholeConv1d(nn.Conv1d, _Whole):
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding)
         self.bounds = Steps()
 
-    def steps(self) -> "list[Steps | SignedSteps]":
+    def steps(self) -> list[Steps | SignedSteps]:
         return [self.bounds]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,19 +145,19 @@ class WholeConv1d(nn.Conv1d, _Whole):
 class WholeAttention(_Whole):
     def __init__(self) -> None:
         super().__init__()
-        self.query, self.key, self.value = EvenSteps(), SignedSteps(), SignedSteps()
+        self.query, self.key, self.value = EvenSteps(FINEST_STEP), SignedSteps(FINEST_STEP), SignedSteps()
         self.share = Steps(1.0 / SHARE_STEPS)
 
-    def steps(self) -> "list[Steps | SignedSteps]":
+    def steps(self) -> list[Steps | SignedSteps]:
         return [self.query, self.key, self.value]
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(batch, heads, frames, channels) each, channels a power of four; of the query as many frames as are asked
-        for."""
+        """(batch, heads, frames, channels) each, at most 64 channels and a power of four; of the query as many frames
+        as are asked for."""
         told = self.value(value)
         scores = _sums(self.query(query), self.query.zero, self.key(key).transpose(2, 3))
         below = (scores - scores.amax(-1, keepdim=True)).float()
-        unit = (self.query.step * self.key.step * query.shape[-1] ** -0.5).clamp(min=FINEST_SCORE)
+        unit = self.query.step * self.key.step * query.shape[-1] ** -0.5
         shares = self.share(torch.exp(below * unit))
         heard = _sums(shares, self.share.zero, told).float()
         whole = _sums(shares, self.share.zero, torch.ones_like(told[:, :, :, :1])).float()

@@ -50,12 +50,12 @@ def test_it_passes_the_gates_of_the_export(model: Path) -> None:
     assert model.stat().st_size <= LIMITS_BYTES[model.stem]
 
 
-def test_the_notices_of_borrowed_weights_travel_with_them() -> None:
-    """Of the encoder that the shipped accurate model's experiment names, whichever that is."""
+def test_the_notices_of_borrowed_weights_travel_with_them(model: Path) -> None:
+    """Of the encoder that the shipped model's experiment names, whichever that is."""
     notice = (SHELF / "NOTICE").read_text(encoding="utf-8")
-    experiment = load_spec(SHELF / "accurate.onnx").training["experiment"]
+    experiment = load_spec(model).training["experiment"]
     (recogniser,) = load_experiment(ROOT / "ml" / "experiments" / f"{experiment}.toml").model["recognisers"]
-    told = ["accurate.onnx", *NOTICES[recogniser["encoder"]]]
+    told = [model.name, *NOTICES[recogniser["encoder"]]]
     assert [words for words in told if words not in notice] == []
 
 

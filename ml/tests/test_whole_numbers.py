@@ -33,7 +33,7 @@ from ml.models.recogniser import (
 )
 from ml.models.whole_numbers import (
     BENT_UNIT,
-    FINEST_SCORE,
+    FINEST_STEP,
     GELU_UNIT,
     INPUT_STEPS,
     SHARE_STEPS,
@@ -155,9 +155,13 @@ def test_no_value_of_gelu_lies_near_the_border_between_two_steps() -> None:
 
 def test_no_share_of_attention_lies_near_the_border_between_two_steps() -> None:
     step = float(torch.tensor(1.0 / SHARE_STEPS))
+    finest = WholeAttention()
+    for steps in finest.steps():
+        steps.put(-1e-3, 1e-3)
+    finest_unit = float(finest.query.step * finest.key.step) / 8.0
+    assert finest_unit == FINEST_STEP**2 / 8.0 == 2.0**-13
     for power in range(3, 14):
         unit = 2.0**-power
-        assert unit >= FINEST_SCORE
         border = (np.arange(SHARE_STEPS) + 0.5) * step
         at = np.log(border) / unit  # in steps of the scores, which are whole
         for whole in (np.floor(at), np.ceil(at)):
