@@ -150,7 +150,7 @@ class WholeSpectrogram(RecogniserSpectrogram):
         quarter = FFT // 4
         after, before = self.folded(self.trimmed(waveforms))
         taper, waves = self.get_buffer("folded_taper"), self.get_buffer("waves")
-        angle = torch.outer(torch.arange(quarter + 1), self.get_buffer("bin_numbers")) % FFT
+        angle = torch.outer(self.get_buffer("places")[: quarter + 1], self.get_buffer("bin_numbers")) % FFT
         mels = self.get_buffer("mels").double().T
         squares: tuple[list[Tensor], list[Tensor]] = [], []  # of even bins, of odd ones
         for part, (half, table) in enumerate(zip((after + before, after - before), waves, strict=True)):
