@@ -142,6 +142,7 @@ def choose_calibration(
 
 
 def best_calibrated(fits: Sequence[FittedCalibration]) -> FittedCalibration:
+    """By Cllr out of fold, and by ECE where that can't tell."""
     least = min(fit.after.cllr for fit in fits)
     tied = [fit for fit in fits if fit.after.cllr <= least + CLLR_TIE]
     return min(tied, key=lambda fit: fit.after.ece_equal_mass)

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from ml.models.whole_numbers import weights_of
+from ml.models.whole_numbers import row_scales, weights_of
 
 WEIGHT_BITS = 8
 STEPS = 127  # to either side of 0
-SCALE_BITS = 11  # of a scale's mantissa: with the 7 of a number less than the 24 of a float32
 SMALLEST = 4096  # weights of a matrix; what is smaller weighs nothing in the file
 
 
@@ -33,12 +32,8 @@ def round_weights(network: nn.Module) -> None:
 
 
 def _rounded(weight: Tensor) -> Tensor:
-    rows = weight.flatten(1)
-    mantissa, exponent = torch.frexp(rows.abs().amax(1) / STEPS)
-    mantissa = torch.ceil(mantissa * 2**SCALE_BITS) / 2**SCALE_BITS  # up: the largest weight must stay within
-    scale = torch.ldexp(mantissa, exponent)
-    scale[scale == 0] = 1.0
-    return (torch.round(rows / scale[:, None]) * scale[:, None]).reshape(weight.shape)
+    rows, scales = weight.flatten(1), row_scales(weight, STEPS)[:, None]
+    return (torch.round(rows / scales) * scales).reshape(weight.shape)
 
 
 def pack_weights(model: ModelProto) -> int:

@@ -30,7 +30,7 @@ from torch.onnx.ops import symbolic
 INPUT_STEPS = 255
 MIDDLE = 128
 WEIGHT_STEPS = 63  # to either side of 0
-SCALE_BITS = 11  # of a row's scale: times a whole number of 7 bits it is exact
+SCALE_BITS = 11  # of a scale's mantissa: with the 7 of a number less than the 24 of a float32
 SHARE_STEPS = 255  # of the largest of attention's weights
 FINEST_STEP = 2.0**-5
 """Of queries and of keys: a step of 64 channels' scores is then at least 2 ** -13. With finer ones some exponential
@@ -208,10 +208,6 @@ def measure(network: nn.Module, ordinary: nn.Module, run: Callable[[], object]) 
             steps.put(float(bounds[0]), float(bounds[1]))
 
 
-def holds_whole_numbers(network: nn.Module) -> bool:
-    return any(isinstance(module, _Whole) for module in network.modules())
-
-
 def bounds_of(network: nn.Module) -> dict[str, float]:
     """By name in its state: an exporter gives constants that are alike one name."""
     return {
@@ -247,13 +243,20 @@ def weight_of(columns: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
     return product.T if len(shape) == 2 else product.reshape(shape[2], shape[1], shape[0]).permute(2, 1, 0)
 
 
+def row_scales(weight: Tensor, steps: int) -> Tensor:
+    """(rows,): by how much a weight of each row is to be divided so that the largest is `steps`. Of so few digits that
+    scale times whole number is exact."""
+    mantissa, exponent = torch.frexp(weight.flatten(1).abs().amax(1) / steps)
+    mantissa = torch.ceil(mantissa * 2**SCALE_BITS) / 2**SCALE_BITS  # up: the largest weight must stay within
+    scales = torch.ldexp(mantissa, exponent)
+    scales[scales == 0] = 1.0
+    return scales
+
+
 @torch.no_grad()
 def _columns(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(taps * inputs, outputs) whole numbers, and (outputs,) what a one of each stands for."""
-    mantissa, exponent = torch.frexp(weight.flatten(1).abs().amax(1) / WEIGHT_STEPS)
-    mantissa = torch.ceil(mantissa * 2**SCALE_BITS) / 2**SCALE_BITS  # up: the largest weight must stay within
-    scale = torch.ldexp(mantissa, exponent)
-    scale[scale == 0] = 1.0
+    scale = row_scales(weight, WEIGHT_STEPS)
     numbers = torch.round(weight / scale.reshape(-1, *(1 for _ in weight.shape[1:])))
     return numbers.T if numbers.ndim == 2 else numbers.permute(2, 1, 0).flatten(0, 1), scale
 

@@ -49,7 +49,7 @@ from ml.models import SpoofNetwork, build_network
 from ml.models.encoders import whole_encoder
 from ml.models.pruning import prune
 from ml.models.recogniser import Encoder, RecogniserMember, StatisticsHead
-from ml.models.whole_numbers import holds_whole_numbers, measure
+from ml.models.whole_numbers import measure, weights_of
 from ml.processes import spread
 from ml.training.batches import load_bank
 from ml.training.store import WaveformStore
@@ -217,7 +217,7 @@ class _Training:
         """Where the encoder multiplies whole numbers: between which bounds, which clips must tell as well."""
         member = listener(network)
         encoder = member.backbone
-        if not holds_whole_numbers(encoder):
+        if not weights_of(encoder):
             return
         ordinary = Encoder(
             encoder.origin, len(encoder.blocks), encoder.hidden, step=encoder.step, last_step=encoder.last_step
