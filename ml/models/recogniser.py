@@ -39,6 +39,10 @@ class RecogniserConfig:
     hidden: int = 0
     """Neurons between the two layers of a block; 0: all. Where there are fewer than the encoder has,
     `ml.training.borrowed` keeps those that say most (`ml.models.pruning`); else it is those that weigh most."""
+    heads: int = 0
+    """Heads of attention in a block; 0: all. Which ones stay is decided in the same way."""
+    channels: int = 0
+    """Of the first convolution, likewise."""
     step: int = 1
     """Every so many frames of 20 ms one enters the blocks: 1, 2 or 4. Neighbours say much the same, and each costs as
     much."""
@@ -60,8 +64,11 @@ class RecogniserConfig:
             raise ValueError(f"unknown encoder {self.encoder!r}; known: {', '.join(sorted(BORROWED))}")
         if not 1 <= self.blocks <= self.origin.blocks:
             raise ValueError(f"blocks must lie between 1 and {self.origin.blocks}")
-        if not 0 <= self.hidden <= self.origin.hidden:
-            raise ValueError(f"hidden must lie between 1 and {self.origin.hidden}, or be 0 for all")
+        for name, most in (
+            ("hidden", self.origin.hidden), ("heads", self.origin.heads), ("channels", self.origin.width),
+        ):  # fmt: skip
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie between 1 and {most}, or be 0 for all")
         if self.frame_width < 0:
             raise ValueError("frame_width must be 0 or more")
         if self.step not in (1, 2, 4):
@@ -90,7 +97,9 @@ def member(config: RecogniserConfig) -> "RecogniserMember":
     encoder = Encoder(
         config.origin,
         config.blocks,
-        config.hidden or config.origin.hidden,
+        config.hidden,
+        heads=config.heads,
+        channels=config.channels,
         step=config.step,
         last_step=config.last_step,
         arithmetic=WHOLE if config.whole else FLOATS,
@@ -191,13 +200,15 @@ WHOLE = Arithmetic(WholeLinear, WholeConv1d, WholeNorm, WholeAttention, gelu)
 class Block(nn.Module):
     """(batch, frames, width) to the same: attention, then two layers, each after a norm (Xiong et al., 2020)."""
 
-    def __init__(self, width: int, heads: int, hidden: int, arithmetic: Arithmetic) -> None:
+    def __init__(self, width: int, heads: int, channels: int, hidden: int, arithmetic: Arithmetic) -> None:
+        """`channels` are those of one of the `heads`."""
         super().__init__()
         self.heads, self.attention, self.gelu = heads, arithmetic.attention(), arithmetic.gelu
         linear = arithmetic.linear
         self.attention_norm, self.norm = arithmetic.norm(width), arithmetic.norm(width)
-        self.query, self.value, self.out = (linear(width, width) for _ in range(3))
-        self.key = linear(width, width, bias=False)
+        self.query, self.value = (linear(width, heads * channels) for _ in range(2))
+        self.out = linear(heads * channels, width)
+        self.key = linear(width, heads * channels, bias=False)
         self.wide, self.narrow = linear(width, hidden), linear(hidden, width)
 
     def forward(self, x: Tensor, step: int = 1) -> Tensor:
@@ -213,6 +224,32 @@ class Block(nn.Module):
         return added
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Units of an encoder of which there may be fewer than were borrowed."""
+
+    before: tuple[str, ...]
+    """Names of the layers whose rows they are."""
+    after: str
+    """That of the layer whose columns they are."""
+    kept: int
+    """Units that there are."""
+    numbers: int = 1
+    """What one of them says, of each frame."""
+
+    def rows(self, units: Tensor) -> Tensor:
+        """Of the layers before, for units that stay."""
+        return (units[:, None] * self.numbers + torch.arange(self.numbers)).flatten()
+
+    def cut(self, weights: dict[str, Tensor], units: Tensor) -> None:
+        """Leave only these in the encoder's `weights`."""
+        rows = self.rows(units)
+        for name in (f"{layer}.{kind}" for layer in self.before for kind in ("weight", "bias")):
+            if name in weights:
+                weights[name] = weights[name][rows]
+        weights[f"{self.after}.weight"] = weights[f"{self.after}.weight"][:, rows]
+
+
 class Encoder(nn.Module):
     """(batch, 1, MELS, frames) to (batch, frames / 2 / step, width) of what enters the blocks, and what leaves each;
     what leaves the last is (batch, frames / 2 / step / last_step, width)."""
@@ -221,20 +258,26 @@ class Encoder(nn.Module):
         self,
         origin: BorrowedEncoder,
         blocks: int,
-        hidden: int,
+        hidden: int = 0,
         *,
+        heads: int = 0,
+        channels: int = 0,
         step: int = 1,
         last_step: int = 1,
         arithmetic: Arithmetic = FLOATS,
     ) -> None:
+        """`hidden`, `heads` and `channels` as in `RecogniserConfig`: 0 stands for all."""
         super().__init__()
-        self.origin, self.hidden, self.step, self.last_step = origin, hidden, step, last_step
-        self.gelu = arithmetic.gelu
-        width = origin.width
-        self.first = arithmetic.convolution(MELS, width, 3, padding=1)
-        self.second = arithmetic.convolution(width, width, 3, stride=2 * step, padding=1)
+        self.origin, self.step, self.last_step = origin, step, last_step
+        self.hidden, self.heads = hidden or origin.hidden, heads or origin.heads
+        self.channels, self.gelu = channels or origin.width, arithmetic.gelu
+        width, self.head_channels = origin.width, origin.width // origin.heads
+        self.first = arithmetic.convolution(MELS, self.channels, 3, padding=1)
+        self.second = arithmetic.convolution(self.channels, width, 3, stride=2 * step, padding=1)
         self.places = nn.Parameter(torch.zeros(HEARD_FRAMES // step, width))
-        self.blocks = nn.ModuleList(Block(width, origin.heads, hidden, arithmetic) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            Block(width, self.heads, self.head_channels, self.hidden, arithmetic) for _ in range(blocks)
+        )
 
     def forward(self, spectrogram: Tensor) -> list[Tensor]:
         x = self.gelu(self.second(self.gelu(self.first(spectrogram.squeeze(1))))).transpose(1, 2)
@@ -245,17 +288,43 @@ class Encoder(nn.Module):
             layers.append(block(layers[-1], self.last_step if number == len(self.blocks) else 1))
         return layers
 
-    def take(self, weights: Mapping[str, Tensor]) -> None:
-        """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of their neurons those
-        that weigh most, by the length of what goes into one times the length of what comes out."""
-        taken = {name: weights[name] for name, _ in self.named_parameters()}
-        taken["places"] = taken["places"][:: self.step]
+    def in_floats(self) -> "Encoder":
+        """One of the same weights that multiplies floats."""
+        encoder = Encoder(
+            self.origin,
+            len(self.blocks),
+            self.hidden,
+            heads=self.heads,
+            channels=self.channels,
+            step=self.step,
+            last_step=self.last_step,
+        )
+        encoder.load_state_dict(dict(self.named_parameters()))
+        return encoder
+
+    def fewer(self) -> list[Part]:
+        """Those parts of which it has less than was borrowed."""
+        origin, found = self.origin, []
+        if self.channels < origin.width:
+            found.append(Part(("first",), "second", self.channels))
         for number in range(len(self.blocks)):
             stem = f"blocks.{number}"
-            wide, narrow = taken[f"{stem}.wide.weight"], taken[f"{stem}.narrow.weight"]
-            kept = (wide.norm(dim=1) * narrow.norm(dim=0)).topk(self.hidden).indices.sort().values
-            taken[f"{stem}.wide.weight"], taken[f"{stem}.wide.bias"] = wide[kept], taken[f"{stem}.wide.bias"][kept]
-            taken[f"{stem}.narrow.weight"] = narrow[:, kept]
+            if self.heads < origin.heads:
+                before = tuple(f"{stem}.{name}" for name in ("query", "key", "value"))
+                found.append(Part(before, f"{stem}.out", self.heads, self.head_channels))
+            if self.hidden < origin.hidden:
+                found.append(Part((f"{stem}.wide",), f"{stem}.narrow", self.hidden))
+        return found
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of each of `fewer` the
+        units that weigh most, by the length of what goes into one times the length of what comes out."""
+        taken = {name: weights[name] for name, _ in self.named_parameters()}
+        taken["places"] = taken["places"][:: self.step]
+        for part in self.fewer():
+            goes_in, comes_out = taken[f"{part.before[-1]}.weight"], taken[f"{part.after}.weight"]
+            length = goes_in.flatten(1).norm(dim=1) * comes_out.transpose(0, 1).flatten(1).norm(dim=1)
+            part.cut(taken, length.reshape(-1, part.numbers).sum(1).topk(part.kept).indices.sort().values)
         self.load_state_dict(self.state_dict() | taken)
 
 

@@ -136,7 +136,7 @@ def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from
     assert main(call) == 0
     assert np.float64(1e-310) * 0.5 > 0.0, "the smallest numbers are not flushed to 0 for whoever called"
     told = capsys.readouterr()
-    assert "lost with the neurons that go, by block: " in told.err
+    assert "is lost: blocks.0.narrow " in told.err
     printed = told.out.splitlines()
     rows = [line.strip("| ").split(" | ") for line in printed[2:]]
     assert [row[0] for row in rows] == ["clean"] * 3 + ["g711"] * 3

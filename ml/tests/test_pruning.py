@@ -1,4 +1,4 @@
-"""Fewer neurons that say what all of them said."""
+"""Fewer neurons, heads and channels that say what all of them said."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,8 @@ from ml.models.pruning import prune
 from ml.models.recogniser import Block, Encoder
 
 TINY = BORROWED["tiny"]
-CLIPS = [torch.randn(1, 1, MELS, 600, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
+CLIPS = [torch.randn(1, 1, MELS, 600, generator=torch.Generator().manual_seed(seed)) for seed in range(14)]
+FEW, MANY = CLIPS[:3], CLIPS[:13]
 
 
 def made() -> Encoder:
@@ -30,9 +31,19 @@ def heard(encoder: Encoder, clip: Tensor) -> list[Tensor]:
     return layers
 
 
-def pruned(whole: Encoder, hidden: int) -> tuple[Encoder, list[float]]:
-    encoder = Encoder(TINY, 2, hidden).eval()
-    return encoder, prune(encoder, whole, lambda: [whole(clip) for clip in CLIPS[:3]])
+def pruned(
+    whole: Encoder, clips: list[Tensor] = FEW, hidden: int = 0, heads: int = 0, channels: int = 0
+) -> tuple[Encoder, dict[str, float]]:
+    encoder = Encoder(TINY, 2, hidden, heads=heads, channels=channels).eval()
+    return encoder, prune(encoder, whole, lambda: [whole(clip) for clip in clips])
+
+
+def same(encoder: Encoder, whole: Encoder) -> bool:
+    """On a clip that the pruning didn't hear."""
+    return all(
+        torch.allclose(ours, theirs, atol=1e-3 * float(theirs.abs().max()))
+        for ours, theirs in zip(heard(encoder, CLIPS[-1]), heard(whole, CLIPS[-1]), strict=True)
+    )
 
 
 def test_neurons_that_never_change_go_first_and_what_they_add_stays() -> None:
@@ -41,10 +52,65 @@ def test_neurons_that_never_change_go_first_and_what_they_add_stays() -> None:
         for block in blocks(whole):
             block.wide.weight[500:] = 0.0  # these say the same whatever comes in, and say it loudly
             block.wide.bias[500:] = 2.0
-    encoder, lost = pruned(whole, 500)
-    assert max(lost) < 1e-4
-    for ours, theirs in zip(heard(encoder, CLIPS[3]), heard(whole, CLIPS[3]), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-3 * float(theirs.abs().max()))
+    encoder, lost = pruned(whole, hidden=500)
+    assert lost.keys() == {"blocks.0.narrow", "blocks.1.narrow"} and max(lost.values()) < 1e-4
+    assert same(encoder, whole)
+
+
+def test_heads_that_never_change_go_first_and_what_they_add_stays() -> None:
+    whole = made()
+    with torch.no_grad():
+        for block in blocks(whole):
+            for head in (1, 4):
+                block.value.weight[64 * head : 64 * (head + 1)] = 0.0
+                block.value.bias[64 * head : 64 * (head + 1)] = 2.0
+    encoder, lost = pruned(whole, heads=4)
+    assert lost.keys() == {"blocks.0.out", "blocks.1.out"} and max(lost.values()) < 1e-4
+    assert same(encoder, whole)
+    _, lost = pruned(whole, heads=3)
+    assert min(lost.values()) > 0.01
+
+
+def test_of_two_heads_that_say_the_same_one_says_it_for_both() -> None:
+    whole = made()
+    with torch.no_grad():
+        for block in blocks(whole):
+            for layer in (block.query, block.key, block.value):
+                for value in layer.parameters():
+                    value[5 * 64 :].copy_(value[2 * 64 : 3 * 64])
+    encoder, lost = pruned(whole, heads=5)
+    assert max(lost.values()) < 1e-3
+    assert same(encoder, whole)
+
+
+def test_channels_that_say_nothing_go_first() -> None:
+    whole = made()
+    silent = torch.randperm(TINY.width, generator=torch.Generator().manual_seed(1))[250:]
+    with torch.no_grad():
+        whole.first.weight[silent] = 0.0
+        whole.first.get_parameter("bias")[silent] = -20.0
+    encoder, lost = pruned(whole, MANY, channels=250)
+    assert lost.keys() == {"second"} and lost["second"] < 1e-4
+    assert same(encoder, whole)
+    _, lost = pruned(whole, MANY, channels=150)
+    assert lost["second"] > 0.01
+
+
+def test_what_a_convolution_hears_is_what_it_is_pruned_by() -> None:
+    """Taps in their order, edges and stride included."""
+    whole = made()
+    said: list[Tensor] = []
+    hook = whole.second.register_forward_hook(lambda _module, _given, out: said.append(out))
+    encoder, lost = pruned(whole, MANY, channels=200)
+    hook.remove()
+    wanted = torch.cat(said, dim=2)
+    again: list[Tensor] = []
+    encoder.second.register_forward_hook(lambda _module, _given, out: again.append(out))
+    for clip in MANY:
+        heard(encoder, clip)
+    missed = (torch.cat(again, dim=2) - wanted).square().mean((0, 2)) / wanted.var((0, 2))
+    assert abs(float(missed.mean()) - lost["second"]) < 0.01
+    assert 0.01 < lost["second"] < 0.9
 
 
 def test_what_two_neurons_say_alike_one_of_them_says_for_both() -> None:
@@ -53,15 +119,15 @@ def test_what_two_neurons_say_alike_one_of_them_says_for_both() -> None:
         for block in blocks(whole):
             for part in (block.wide.weight, block.wide.bias):
                 part[:768].copy_(part[768:])
-    encoder, lost = pruned(whole, 900)  # of 768 pairs; the first to stay are not one of each
-    assert max(lost) < 0.2
+    encoder, lost = pruned(whole, hidden=900)  # of 768 pairs; the first to stay are not one of each
+    assert max(lost.values()) < 0.2
     untouched = Encoder(TINY, 2, 900).eval()
     untouched.take(whole.state_dict())
     missed = [
         float((one - theirs).square().mean() / (theirs - theirs.mean(1, keepdim=True)).square().mean())
         for one, theirs in (
-            (heard(encoder, CLIPS[3])[1], heard(whole, CLIPS[3])[1]),
-            (heard(untouched, CLIPS[3])[1], heard(whole, CLIPS[3])[1]),
+            (heard(encoder, CLIPS[-1])[1], heard(whole, CLIPS[-1])[1]),
+            (heard(untouched, CLIPS[-1])[1], heard(whole, CLIPS[-1])[1]),
         )
     ]
     assert missed[0] < 0.5 * missed[1], "nearer than with the weights as they were"
@@ -69,10 +135,10 @@ def test_what_two_neurons_say_alike_one_of_them_says_for_both() -> None:
 
 def test_the_share_that_is_told_is_what_is_lost() -> None:
     whole = made()
-    encoder, lost = pruned(whole, 400)
+    encoder, lost = pruned(whole, hidden=400)
     inputs: list[Tensor] = []
     hook = blocks(whole)[0].norm.register_forward_hook(lambda _module, _given, said: inputs.append(said[0]))
-    for clip in CLIPS[:3]:
+    for clip in FEW:
         heard(whole, clip)
     hook.remove()
 
@@ -83,5 +149,5 @@ def test_the_share_that_is_told_is_what_is_lost() -> None:
 
     wanted = added(blocks(whole)[0])
     missed = (added(blocks(encoder)[0]) - wanted).square().mean(0) / wanted.var(0)
-    assert abs(float(missed.mean()) - lost[0]) < 0.01
-    assert 0.01 < lost[0] < 0.9
+    assert abs(float(missed.mean()) - lost["blocks.0.narrow"]) < 0.01
+    assert 0.01 < lost["blocks.0.narrow"] < 0.9

@@ -223,25 +223,32 @@ def test_an_unknown_encoder_is_refused() -> None:
         build_network("recogniser", {"encoder": "large"})
 
 
-def test_the_neurons_that_weigh_most_are_kept(weights: dict[str, Tensor]) -> None:
-    """With all but 700 silent, 700 do what all do; with fewer, it is another network."""
-    given = dict(weights)
-    silent = torch.randperm(TINY.hidden, generator=torch.Generator().manual_seed(1))[700:]
+def test_units_that_weigh_most_are_kept(weights: dict[str, Tensor]) -> None:
+    """With all but 700 neurons, 4 heads and 200 channels silent, those do what all do; with fewer, it is another
+    network."""
+    given = {name: value.clone() for name, value in weights.items()}
+    order = torch.Generator().manual_seed(1)
     for number in range(2):
-        narrow = given[f"blocks.{number}.narrow.weight"].clone()
-        narrow[:, silent] = 0.0
-        given[f"blocks.{number}.narrow.weight"] = narrow
+        given[f"blocks.{number}.narrow.weight"][:, torch.randperm(TINY.hidden, generator=order)[700:]] = 0.0
+        head = torch.arange(TINY.width) // (TINY.width // TINY.heads)
+        given[f"blocks.{number}.out.weight"][:, (head == 1) | (head == 4)] = 0.0
+    given["second.weight"][:, torch.randperm(TINY.width, generator=order)[200:]] = 0.0
     heard = torch.randn(1, 1, MELS, 40, generator=torch.Generator().manual_seed(2))
-    layers = {}
-    for hidden in (TINY.hidden, 700, 600):
-        encoder = Encoder(TINY, 2, hidden).eval()
+
+    def layers(hidden: int = 0, heads: int = 0, channels: int = 0) -> list[Tensor]:
+        encoder = Encoder(TINY, 2, hidden, heads=heads, channels=channels).eval()
         encoder.take(given)
         with torch.no_grad():
-            layers[hidden] = encoder(heard)
-    assert [layer.shape for layer in layers[700]] == [(1, 20, TINY.width)] * 3
-    for whole, fewer in zip(layers[TINY.hidden], layers[700], strict=True):
+            said: list[Tensor] = encoder(heard)
+        return said
+
+    every = layers()
+    few = layers(hidden=700, heads=4, channels=200)
+    assert [layer.shape for layer in few] == [(1, 20, TINY.width)] * 3
+    for whole, fewer in zip(every, few, strict=True):
         assert torch.allclose(whole, fewer, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
-    assert not torch.allclose(layers[TINY.hidden][-1], layers[600][-1], atol=1e-2)
+    for too_few in ({"hidden": 600}, {"heads": 3}, {"channels": 150}):
+        assert not torch.allclose(every[-1], layers(**too_few)[-1], atol=1e-2)
 
 
 @pytest.mark.parametrize(("borrowed", "first_place"), [(TINY, HEARD_FRAMES - 10), (BASE, 0)])
@@ -352,6 +359,8 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytes
         {"blocks": 5},
         {"blocks": 0},
         {"hidden": 2000},
+        {"heads": 7},
+        {"channels": 385},
         {"encoder": "base", "blocks": 7},
         {"encoder": "base", "hidden": 2049},
     ],

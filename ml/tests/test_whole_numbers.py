@@ -59,7 +59,10 @@ from ml.training.train import train
 
 FLOAT_ERROR = 1.2e-7  # of a value near 1, of a function that is not out by more than a last bit
 # More neurons than the exporter takes for a shape and folds.
-MODEL = {"blocks": 2, "hidden": 160, "last_step": 2, "whole": True, "embedding": 6, "frame_width": 8}
+MODEL = {
+    "blocks": 2, "hidden": 160, "heads": 5, "channels": 144, "last_step": 2,
+    "whole": True, "embedding": 6, "frame_width": 8,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -274,12 +277,14 @@ def lived() -> SpoofNetwork:
     network = build_network("recogniser", {**MODEL, "encoder": "base"})[0].eval()
     member = network.members[0]
     assert isinstance(member, RecogniserMember)
-    ordinary = Encoder(BORROWED["base"], 2, 160, last_step=2).eval()
-    member.backbone.load_state_dict(member.backbone.state_dict() | ordinary.state_dict())
+    member.backbone.load_state_dict(
+        member.backbone.state_dict()
+        | Encoder(BORROWED["base"], 2, 160, heads=5, channels=144, last_step=2).state_dict()
+    )
     for name, value in network.state_dict().items():  # of constants that are alike the exporter keeps one
         if (value.ndim == 1 and ".bounds." not in name) or name.endswith("places"):
             nn.init.uniform_(value, 0.2, 0.5)
-    ordinary.load_state_dict(dict(member.backbone.named_parameters()))
+    ordinary = member.backbone.in_floats().eval()
     clips = [torch.from_numpy(canonicalise(speechlike(2.0, seed=s)).samples)[None] for s in range(3)]
     with torch.no_grad():
         measure(member.backbone, ordinary, lambda: [ordinary(member.frontend(clip)) for clip in clips])

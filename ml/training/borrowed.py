@@ -10,8 +10,9 @@ that gives the mean of their logits. To train the encoder beside a head that kno
 (Kumar et al., 2022, ICLR); it was tried too (docs/experiments.md).
 
 The layers are those that were borrowed or, where the experiment starts from another (`start_from`), those that it
-trained; its run lies beside this one's. Where they have fewer neurons than were borrowed (`model.hidden`) some training
-clips tell which (`ml.models.pruning`), and where they multiply whole numbers (`model.whole`) between which bounds.
+trained; its run lies beside this one's. Where they have fewer neurons, heads or channels than were borrowed
+(`model.hidden`, `model.heads`, `model.channels`) some training clips tell which stay (`ml.models.pruning`), and where
+they multiply whole numbers (`model.whole`) between which bounds.
 
 With `--out` it leaves a checkpoint like that of a finished run, whose frame scores are untrained: a stage with
 `train.only_frames` can go on from there. Prints a table for docs/experiments.md: on the held-out part, the detector
@@ -202,28 +203,23 @@ class _Training:
     jobs: int
 
     def _prune(self, network: SpoofNetwork) -> None:
-        """Where the encoder has fewer neurons than were borrowed: those that say most, which clips must tell."""
+        """Where the encoder has less than was borrowed: what says most of it, which clips must tell."""
         member = listener(network)
         encoder, origin = member.backbone, member.backbone.origin
-        if encoder.hidden == origin.hidden or self.experiment.start_from:
+        if not encoder.fewer() or self.experiment.start_from:
             return
-        whole = Encoder(origin, len(encoder.blocks), origin.hidden)
+        whole = Encoder(origin, len(encoder.blocks))
         whole.take(whole_encoder(origin, Path(self.experiment.data.cache_dir)))
         lost = prune(encoder, whole, lambda: self._hear_some(member.frontend, whole))
-        told = ", ".join(f"{share:.1%}" for share in lost)
-        print(f"lost with the neurons that go, by block: {told}", file=sys.stderr)
+        told = ", ".join(f"{layer} {share:.1%}" for layer, share in lost.items())
+        print(f"of what comes out of a layer that fewer numbers enter is lost: {told}", file=sys.stderr)
 
     def _measure(self, network: SpoofNetwork) -> None:
         """Where the encoder multiplies whole numbers: between which bounds, which clips must tell as well."""
         member = listener(network)
-        encoder = member.backbone
-        if not weights_of(encoder):
-            return
-        ordinary = Encoder(
-            encoder.origin, len(encoder.blocks), encoder.hidden, step=encoder.step, last_step=encoder.last_step
-        )
-        ordinary.load_state_dict(dict(encoder.named_parameters()))
-        measure(encoder, ordinary, lambda: self._hear_some(member.frontend, ordinary))
+        if weights_of(member.backbone):
+            ordinary = member.backbone.in_floats()
+            measure(member.backbone, ordinary, lambda: self._hear_some(member.frontend, ordinary))
 
     @torch.no_grad()
     def _hear_some(self, frontend: nn.Module, encoder: Encoder) -> None:
