@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from ml.models.recogniser import Encoder, Part
 
 RIDGE = 1e-4  # of the mean of their variances: numbers that say the same don't cancel each other with huge weights
+TINY = 1e-12  # an output that never changes loses nothing
 CHOICES = 100  # that are tried one by one: of eight heads there are at most 70
 
 
@@ -117,7 +118,7 @@ def _refitted(covariance: Tensor, adds: Tensor, kept: Tensor) -> tuple[Tensor, f
     ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(kept), dtype=torch.float64)
     said = torch.linalg.solve(inner + ridge, covariance[kept] @ adds)
     # Of the variance: that of all of it, that of what is said now, and what the two have in common.
-    variance = ((covariance @ adds) * adds).sum(0)
+    variance = ((covariance @ adds) * adds).sum(0).clamp(min=TINY)
     common = ((covariance[kept] @ adds) * said).sum(0)
     lost = variance - 2 * common + ((inner @ said) * said).sum(0)
     return said, float((lost / variance).mean())

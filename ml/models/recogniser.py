@@ -318,7 +318,8 @@ class Encoder(nn.Module):
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
         """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of each of `fewer` the
-        units that weigh most, by the length of what goes into one times the length of what comes out."""
+        units that weigh most, by the length of what goes into one (of a head: into its values) times the length of what
+        comes out."""
         taken = {name: weights[name] for name, _ in self.named_parameters()}
         taken["places"] = taken["places"][:: self.step]
         for part in self.fewer():

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.pipeline
 
 TINY = BORROWED["tiny"]
 NEW_TABLE = "\n["
-MODEL = "blocks = 1\nhidden = 8\nembedding = 12\nframe_width = 8\n"
+MODEL = "blocks = 1\nhidden = 8\nheads = 2\nchannels = 60\nembedding = 12\nframe_width = 8\n"
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from
     assert main(call) == 0
     assert np.float64(1e-310) * 0.5 > 0.0, "the smallest numbers are not flushed to 0 for whoever called"
     told = capsys.readouterr()
-    assert "is lost: blocks.0.narrow " in told.err
+    assert all(f" {layer} " in told.err for layer in ("second", "blocks.0.out", "blocks.0.narrow"))
     printed = told.out.splitlines()
     rows = [line.strip("| ").split(" | ") for line in printed[2:]]
     assert [row[0] for row in rows] == ["clean"] * 3 + ["g711"] * 3

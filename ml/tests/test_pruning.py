@@ -1,9 +1,11 @@
 """Fewer neurons, heads and channels that say what all of them said."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models import pruning
 from ml.models.encoders import BORROWED, MELS
 from ml.models.pruning import prune
 from ml.models.recogniser import Block, Encoder
@@ -57,7 +59,12 @@ def test_neurons_that_never_change_go_first_and_what_they_add_stays() -> None:
     assert same(encoder, whole)
 
 
-def test_heads_that_never_change_go_first_and_what_they_add_stays() -> None:
+@pytest.mark.parametrize("choices", [pruning.CHOICES, 0])
+def test_heads_that_never_change_go_first_and_what_they_add_stays(
+    choices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether every choice is tried or each head is weighed."""
+    monkeypatch.setattr(pruning, "CHOICES", choices)
     whole = made()
     with torch.no_grad():
         for block in blocks(whole):
@@ -69,6 +76,16 @@ def test_heads_that_never_change_go_first_and_what_they_add_stays() -> None:
     assert same(encoder, whole)
     _, lost = pruned(whole, heads=3)
     assert min(lost.values()) > 0.01
+
+
+def test_an_encoder_that_leaves_frames_out_is_pruned_by_all_of_them() -> None:
+    whole = made()
+    nn.init.normal_(whole.places, std=0.1)
+    encoder = Encoder(TINY, 2, heads=5, step=2).eval()
+    lost = prune(encoder, whole, lambda: [whole(clip) for clip in FEW])
+    every = Encoder(TINY, 2, heads=5).eval()
+    assert prune(every, whole, lambda: [whole(clip) for clip in FEW]) == lost
+    assert torch.allclose(heard(encoder, CLIPS[-1])[0], heard(every, CLIPS[-1])[0][:, ::2], atol=1e-4)
 
 
 def test_of_two_heads_that_say_the_same_one_says_it_for_both() -> None:

@@ -65,7 +65,7 @@ LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 1e-3, 0.3, 1_500, 256
 DEVIATION_FLOOR = 1e-6  # a statistic that never changes stays finite
 SHOWN = (CLEAN, "opus_16k", "amr_nb", "noise_10db", "room_0.6s")
 JOBS = 2
-LISTENED_CLIPS = 256  # half of them augmented: thirty thousand frames for two thousand neurons
+LISTENED_CLIPS = 256  # half of them augmented: thirty thousand frames for up to two thousand numbers
 
 FloatArray = NDArray[np.float64]
 
@@ -230,7 +230,7 @@ class _Training:
                 encoder(frontend(work.canonical(index)))
 
     def head(self, network: SpoofNetwork) -> StatisticsHead:
-        """On what the network's encoder says, once it has lost the neurons that go and rounds as it will; several,
+        """On what the network's encoder says, once it has lost what goes and rounds as it will; several,
         joined."""
         self._prune(network)
         self._measure(network)
