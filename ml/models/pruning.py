@@ -12,12 +12,14 @@ step by step: an encoder that was taught to repeat the whole one told synthesis 
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.models.recogniser import Encoder, Part
+from ml.models.whole_numbers import matrix_of, taps_of, weight_from
 
 RIDGE = 1e-4  # of the mean of their variances: numbers that say the same don't cancel each other with huge weights
 TINY = 1e-12  # an output that never changes loses nothing
@@ -33,7 +35,12 @@ class _Moments:
         self.products = torch.zeros(numbers, numbers, dtype=torch.float64)
 
     def __call__(self, layer: nn.Module, given: tuple[Tensor]) -> None:
-        said = (_taps(given[0], layer) if isinstance(layer, nn.Conv1d) else given[0]).flatten(0, -2).double()
+        (said,) = given
+        if isinstance(layer, nn.Conv1d):
+            padding = int(layer.padding[0])
+            frames = F.pad(said, (padding, padding)).transpose(1, 2)
+            said = taps_of(frames, layer.kernel_size[0], layer.stride[0])
+        said = said.flatten(0, -2).double()
         self.frames += len(said)
         self.sums += said.sum(0)
         self.products += said.T @ said
@@ -48,19 +55,6 @@ class _Moments:
         return found
 
 
-def _taps(x: Tensor, layer: nn.Conv1d) -> Tensor:
-    """(batch, channels, frames) to (batch, frames that come out, taps * channels)."""
-    padding = int(layer.padding[0])
-    reached = F.pad(x, (padding, padding)).unfold(2, layer.kernel_size[0], layer.stride[0])
-    return reached.permute(0, 2, 3, 1).flatten(2)
-
-
-def _added(layer: nn.Module) -> Tensor:
-    """(numbers that enter, outputs): what each adds to what comes out."""
-    weight = layer.get_parameter("weight").double()
-    return weight.T if weight.ndim == 2 else weight.permute(2, 1, 0).flatten(0, 1)
-
-
 @torch.no_grad()
 def prune(encoder: Encoder, whole: Encoder, run: Callable[[], object]) -> dict[str, float]:
     """Give `encoder` the weights of `whole`, whose blocks are as many and which has all units; by the name of the layer
@@ -68,48 +62,53 @@ def prune(encoder: Encoder, whole: Encoder, run: Callable[[], object]) -> dict[s
     `run` makes `whole` hear the clips."""
     parts = encoder.fewer()
     layers = [whole.get_submodule(part.after) for part in parts]
-    moments = [_Moments(len(_added(layer))) for layer in layers]
+    moments = [_Moments(len(matrix_of(layer.get_parameter("weight")))) for layer in layers]
     hooks = [layer.register_forward_pre_hook(counted) for layer, counted in zip(layers, moments, strict=True)]
     try:
         run()
     finally:
         for hook in hooks:
             hook.remove()
-    weights = {name: whole.get_parameter(name).detach().clone() for name, _ in encoder.named_parameters()}
-    weights["places"] = weights["places"][:: encoder.step]
-    lost = {}
-    for part, layer, counted in zip(parts, layers, moments, strict=True):
-        lost[part.after] = _prune(part, layer, counted, weights)
-    encoder.load_state_dict(encoder.state_dict() | weights)
-    return lost
+    cuts = {
+        part.after: _cut(part, layer.get_parameter("weight"), counted)
+        for part, layer, counted in zip(parts, layers, moments, strict=True)
+    }
+    encoder.take(whole.state_dict(), {name: cut.chosen for name, cut in cuts.items()})
+    for name, cut in cuts.items():
+        weight, bias = (encoder.get_parameter(f"{name}.{kind}") for kind in ("weight", "bias"))
+        weight.copy_(weight_from(cut.said, weight.shape))
+        bias.add_(cut.moved.float())
+    return {name: cut.lost for name, cut in cuts.items()}
 
 
-def _prune(part: Part, layer: nn.Module, moments: _Moments, weights: dict[str, Tensor]) -> float:
-    covariance, mean, adds = moments.covariance(), moments.mean(), _added(layer)
-    channels = layer.get_parameter("weight").shape[1]
-    taps = len(adds) // channels
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    chosen: Tensor
+    """Units that stay."""
+    said: Tensor
+    """(numbers that stay, outputs): what each adds now."""
+    moved: Tensor
+    """(outputs,): what is added to the bias."""
+    lost: float
 
-    def kept_of(units: Tensor) -> Tensor:
-        rows = part.rows(units)
-        return torch.cat([rows + tap * channels for tap in range(taps)])
 
-    units = channels // part.numbers
+def _cut(part: Part, weight: Tensor, moments: _Moments) -> _Cut:
+    covariance, mean, adds = moments.covariance(), moments.mean(), matrix_of(weight).double()
+    channels = weight.shape[1]
+    units, first_of_tap = channels // part.numbers, torch.arange(0, len(adds), channels)
+
+    def rows_of(chosen: Tensor) -> Tensor:
+        return (first_of_tap[:, None] + part.rows(chosen)).flatten()
+
     if math.comb(units, part.kept) <= CHOICES:
         choices = map(torch.tensor, itertools.combinations(range(units), part.kept))
-        chosen = min(choices, key=lambda units: _refitted(covariance, adds, kept_of(units))[1])
+        chosen = min(choices, key=lambda units: _refitted(covariance, adds, rows_of(units))[1])
     else:
-        weight = (covariance.diagonal().sqrt() * adds.norm(dim=1)).reshape(taps, units, part.numbers).sum((0, 2))
-        chosen = weight.topk(part.kept).indices.sort().values
-    kept = kept_of(chosen)
+        varies = covariance.diagonal().sqrt() * adds.norm(dim=1)
+        chosen = varies.reshape(-1, units, part.numbers).sum((0, 2)).topk(part.kept).indices.sort().values
+    kept = rows_of(chosen)
     said, lost = _refitted(covariance, adds, kept)
-    part.cut(weights, chosen)
-    name = f"{part.after}.weight"
-    if weights[name].ndim == 2:
-        weights[name] = said.T.float()
-    else:
-        weights[name] = said.reshape(taps, -1, said.shape[1]).permute(2, 1, 0).float()
-    weights[f"{part.after}.bias"] += (mean @ adds - mean[kept] @ said).float()
-    return lost
+    return _Cut(chosen, said, mean @ adds - mean[kept] @ said, lost)
 
 
 def _refitted(covariance: Tensor, adds: Tensor, kept: Tensor) -> tuple[Tensor, float]:
@@ -118,7 +117,7 @@ def _refitted(covariance: Tensor, adds: Tensor, kept: Tensor) -> tuple[Tensor, f
     ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(kept), dtype=torch.float64)
     said = torch.linalg.solve(inner + ridge, covariance[kept] @ adds)
     # Of the variance: that of all of it, that of what is said now, and what the two have in common.
-    variance = ((covariance @ adds) * adds).sum(0).clamp(min=TINY)
+    variance = ((covariance @ adds) * adds).sum(0)
     common = ((covariance[kept] @ adds) * said).sum(0)
     lost = variance - 2 * common + ((inner @ said) * said).sum(0)
-    return said, float((lost / variance).mean())
+    return said, float((lost / variance.clamp(min=TINY)).mean())

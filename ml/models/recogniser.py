@@ -241,6 +241,13 @@ class Part:
         """Of the layers before, for units that stay."""
         return (units[:, None] * self.numbers + torch.arange(self.numbers)).flatten()
 
+    def heaviest(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Of the units that `weights` have, as many as are kept."""
+        goes_in, comes_out = weights[f"{self.before[-1]}.weight"], weights[f"{self.after}.weight"]
+        length = goes_in.flatten(1).norm(dim=1) * comes_out.transpose(0, 1).flatten(1).norm(dim=1)
+        units: Tensor = length.reshape(-1, self.numbers).sum(1).topk(self.kept).indices.sort().values
+        return units
+
     def cut(self, weights: dict[str, Tensor], units: Tensor) -> None:
         """Leave only these in the encoder's `weights`."""
         rows = self.rows(units)
@@ -316,16 +323,14 @@ class Encoder(nn.Module):
                 found.append(Part((f"{stem}.wide",), f"{stem}.narrow", self.hidden))
         return found
 
-    def take(self, weights: Mapping[str, Tensor]) -> None:
+    def take(self, weights: Mapping[str, Tensor], chosen: Mapping[str, Tensor] | None = None) -> None:
         """Those of the whole encoder, as `whole_encoder` gives them: of its blocks the first, of each of `fewer` the
-        units that weigh most, by the length of what goes into one (of a head: into its values) times the length of what
-        comes out."""
+        units that are `chosen` (by the name of the layer after), else those that weigh most, by the length of what goes
+        into one (of a head: into its values) times the length of what comes out."""
         taken = {name: weights[name] for name, _ in self.named_parameters()}
         taken["places"] = taken["places"][:: self.step]
         for part in self.fewer():
-            goes_in, comes_out = taken[f"{part.before[-1]}.weight"], taken[f"{part.after}.weight"]
-            length = goes_in.flatten(1).norm(dim=1) * comes_out.transpose(0, 1).flatten(1).norm(dim=1)
-            part.cut(taken, length.reshape(-1, part.numbers).sum(1).topk(part.kept).indices.sort().values)
+            part.cut(taken, part.heaviest(taken) if chosen is None else chosen[part.after])
         self.load_state_dict(self.state_dict() | taken)
 
 

@@ -137,9 +137,7 @@ class WholeConv1d(nn.Conv1d, _Whole):
         """(batch, inputs, frames) to (batch, outputs, frames / stride), by one product of matrices."""
         kernel, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
         numbers = self.bounds(F.pad(x.transpose(1, 2), (0, 0, padding, padding)))
-        end = (numbers.shape[1] - kernel) // stride * stride + 1
-        taps = [numbers[:, tap : tap + end : stride] for tap in range(kernel)]
-        return _product(self, torch.cat(taps, dim=2)).transpose(1, 2)
+        return _product(self, taps_of(numbers, kernel, stride)).transpose(1, 2)
 
 
 class WholeAttention(_Whole):
@@ -227,6 +225,23 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def taps_of(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """(batch, frames, channels) to (batch, frames that come out, taps * channels): what a convolution without padding
+    multiplies by the `matrix_of` its weight."""
+    end = (x.shape[1] - kernel) // stride * stride + 1
+    return torch.cat([x[:, tap : tap + end : stride] for tap in range(kernel)], dim=2)
+
+
+def matrix_of(weight: Tensor) -> Tensor:
+    """(outputs, inputs) or (outputs, inputs, taps) to (taps * inputs, outputs)."""
+    return weight.T if weight.ndim == 2 else weight.permute(2, 1, 0).flatten(0, 1)
+
+
+def weight_from(matrix: Tensor, shape: torch.Size) -> Tensor:
+    """The weight of that shape whose `matrix_of` it is."""
+    return matrix.T if len(shape) == 2 else matrix.reshape(shape[2], shape[1], shape[0]).permute(2, 1, 0)
+
+
 @torch.no_grad()
 def write_columns(network: nn.Module) -> None:
     """Give `network`'s products what an export writes of their weights: `columns` and `scale`."""
@@ -239,8 +254,7 @@ def write_columns(network: nn.Module) -> None:
 
 def weight_of(columns: Tensor, scale: Tensor, shape: torch.Size) -> Tensor:
     """A weight of that shape that gives these again."""
-    product = columns.float() * scale
-    return product.T if len(shape) == 2 else product.reshape(shape[2], shape[1], shape[0]).permute(2, 1, 0)
+    return weight_from(columns.float() * scale, shape)
 
 
 def row_scales(weight: Tensor, steps: int) -> Tensor:
@@ -258,7 +272,7 @@ def _columns(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(taps * inputs, outputs) whole numbers, and (outputs,) what a one of each stands for."""
     scale = row_scales(weight, WEIGHT_STEPS)
     numbers = torch.round(weight / scale.reshape(-1, *(1 for _ in weight.shape[1:])))
-    return numbers.T if numbers.ndim == 2 else numbers.permute(2, 1, 0).flatten(0, 1), scale
+    return matrix_of(numbers), scale
 
 
 def _product(layer: WholeLinear | WholeConv1d, numbers: Tensor) -> Tensor:

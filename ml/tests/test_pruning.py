@@ -59,6 +59,17 @@ def test_neurons_that_never_change_go_first_and_what_they_add_stays() -> None:
     assert same(encoder, whole)
 
 
+def test_an_output_that_never_changes_loses_nothing_and_hides_no_choice() -> None:
+    whole = made()
+    with torch.no_grad():
+        for block in blocks(whole):
+            block.out.weight[7] = 0.0
+            block.value.weight[:128] = 0.0  # nor do two heads
+    encoder, lost = pruned(whole, heads=4)
+    assert max(lost.values()) < 1e-4
+    assert same(encoder, whole)
+
+
 @pytest.mark.parametrize("choices", [pruning.CHOICES, 0])
 def test_heads_that_never_change_go_first_and_what_they_add_stays(
     choices: int, monkeypatch: pytest.MonkeyPatch
