@@ -57,6 +57,9 @@ class DataConfig:
     """Of the clips, how many have a copy by a published vocoder, where the experiment has any."""
     splice_share: float = 0.08
     """Share of the spoof half of a batch that is bona fide speech with synthetic stretches."""
+    companion_donors: float = 0.0
+    """Of the splices with published synthesis, how many take it from the same place as the bona fide clip (by the same
+    speaker where there is one), where there is any."""
     renderings: int = 0
     """Clips by free synthesisers from before neural networks, rendered here and trained on beside the corpus's; needs
     espeak-ng and flite (`ml.training.renderings`)."""

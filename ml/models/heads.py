@@ -26,9 +26,10 @@ class Scores(NamedTuple):
 class AttentiveHead(nn.Module):
     """Attentive statistics pooling (Okabe et al., 2018) over time, then one linear score."""
 
-    def __init__(self, channels: int, embedding: int, dropout: float) -> None:
+    def __init__(self, channels: int, embedding: int, dropout: float, *, frames: bool = True) -> None:
+        """Without `frames` it gives no frame scores."""
         super().__init__()
-        self.frame_score = nn.Conv1d(channels, 1, 1)
+        self.frame_score = nn.Conv1d(channels, 1, 1) if frames else None
         self.attention = nn.Sequential(
             nn.Conv1d(channels, channels // 2, 1), nn.Tanh(), nn.Conv1d(channels // 2, 1, 1)
         )
@@ -44,7 +45,8 @@ class AttentiveHead(nn.Module):
         pooled = torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
         embedding = self.project(pooled)
         score = self.score(self.dropout(embedding)).squeeze(1)
-        return Scores(score, self.frame_score(features).squeeze(1), embedding)
+        frames = None if self.frame_score is None else self.frame_score(features).squeeze(1)
+        return Scores(score, frames, embedding)
 
 
 def frame_scorer(width: int, hidden: int) -> nn.Sequential:

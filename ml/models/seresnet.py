@@ -4,14 +4,28 @@ Time is halved by the stem (`time_stride`) and by each stage but the first: with
 16 spectrogram frames, 160 ms. The stem's stride over frequency sets the size of every map, and so the cost.
 """
 
+import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ml.models.frontend import FrontendConfig, LogSpectrogram
-from ml.models.heads import AttentiveHead, FrequencyPool, FrequencyRows, LocalFrames, Member, Scores, SpoofNetwork
+from ml.models.heads import (
+    AttentiveHead,
+    FrequencyPool,
+    FrequencyRows,
+    LocalFrames,
+    Member,
+    Scores,
+    SpoofNetwork,
+    frame_scorer,
+)
 
+OWN_CHANNELS, OWN_WIDTH = (16, 32, 48, 64), 64
+"""Of the small network for frame scores: a twentieth of the default detector's time (docs/experiments.md)."""
 STEM = (9, 5)  # bins by frames, about 280 Hz by 65 ms: wider than a harmonic, shorter than a phone
 
 
@@ -27,7 +41,8 @@ class SeResNetConfig:
     pool: str = "mean_max"
     """Over frequency, before the head: `mean_max`, or `rows`, which keeps the position (`heads.FrequencyRows`)."""
     frames: str = "last"
-    """Where frame scores come from: `last`, the last stage; `local`, the stages before it too (`heads.LocalFrames`)."""
+    """Where frame scores come from: `last`, the last stage; `local`, the stages before it too (`heads.LocalFrames`);
+    `own`, a small network of their own beside it, on the same spectrogram (`OwnFrames`)."""
     embedding: int = 128
     dropout: float = 0.2
 
@@ -36,10 +51,12 @@ class SeResNetConfig:
             raise ValueError("channels and blocks need one entry a stage each")
         if self.pool not in ("mean_max", "rows"):
             raise ValueError(f"pool must be mean_max or rows, not {self.pool!r}")
-        if self.frames not in ("last", "local"):
-            raise ValueError(f"frames must be last or local, not {self.frames!r}")
+        if self.frames not in ("last", "local", "own"):
+            raise ValueError(f"frames must be last, local or own, not {self.frames!r}")
         if self.frames == "local" and len(self.channels) < 2:  # the last, and one before it
             raise ValueError("local frames need a stage before the last")
+        if self.frames == "own" and not 2 <= len(self.channels) <= len(OWN_CHANNELS) + 1:
+            raise ValueError(f"own frames need 2 to {len(OWN_CHANNELS) + 1} stages, which halve time as often")
         if self.stem_stride < 1 or self.time_stride < 1:
             raise ValueError("stem_stride and time_stride must be at least 1")
 
@@ -49,10 +66,12 @@ def build(config: SeResNetConfig) -> SpoofNetwork:
 
 
 def member(config: SeResNetConfig) -> Member:
-    head = AttentiveHead(config.channels[-1], config.embedding, config.dropout)
+    head = AttentiveHead(config.channels[-1], config.embedding, config.dropout, frames=config.frames != "own")
     frontend, backbone = LogSpectrogram(config.frontend), Backbone(config)
     if config.frames == "local":
         return LocalMember(frontend, backbone, head)
+    if config.frames == "own":
+        return PlacedMember(frontend, backbone, head, OwnFrames(config))
     return Member(frontend, backbone, head)
 
 
@@ -80,17 +99,71 @@ class LocalMember(Member):
         return [*super().frame_parts(), self.local]
 
 
+class OwnFrames(nn.Module):
+    """(batch, 1, bins, frames) spectrogram to (batch, frames) logits, as often as the last stage has a frame.
+
+    Residual blocks without squeeze-and-excitation, which would tell each frame what the whole clip is like, halve time
+    up to the half of that; then each frame is compared with all others, by attention (Vaswani et al., 2017), and with
+    their mean: what is set in differs from what it is set into.
+    """
+
+    def __init__(self, config: SeResNetConfig) -> None:
+        super().__init__()
+        self.stem = _stem(config, OWN_CHANNELS[0])
+        blocks, rows = [], -(-config.frontend.bins // config.stem_stride)
+        for number, (before, out) in enumerate(pairwise(OWN_CHANNELS), 1):
+            time = 2 if number < len(config.channels) - 1 else 1  # the last halving is that of `_halved`
+            blocks.append(ResidualBlock(before, out, (2, time), gated=False))
+            rows = -(-rows // 2)
+        self.blocks = nn.Sequential(*blocks)
+        self.mix = FrequencyRows(OWN_CHANNELS[-1], rows, OWN_WIDTH)
+        self.narrow = nn.Sequential(
+            nn.Conv1d(2 * OWN_WIDTH, OWN_WIDTH, 1, bias=False), nn.BatchNorm1d(OWN_WIDTH), nn.ReLU()
+        )
+        self.query, self.key, self.value = (nn.Conv1d(OWN_WIDTH, OWN_WIDTH, 1) for _ in range(3))
+        self.score = frame_scorer(3 * OWN_WIDTH, OWN_WIDTH)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        heard = self.mix(self.blocks(self.stem(spectrogram)))
+        frames = self.narrow(_halved(heard))
+        alike = torch.matmul(self.query(frames).transpose(1, 2), self.key(frames)) / math.sqrt(OWN_WIDTH)
+        others = torch.matmul(self.value(frames), torch.softmax(alike, dim=-1).transpose(1, 2))
+        scores: Tensor = self.score(torch.cat([frames, frames - frames.mean(-1, keepdim=True), others], dim=1))
+        return scores.squeeze(1)
+
+
+def _halved(features: Tensor) -> Tensor:
+    """(batch, channels, frames) to (batch, 2 * channels, frames / 2, rounded up): maximum and mean."""
+    flat = features.unsqueeze(2)  # in two dimensions: max_pool1d ties the exported graph to one length
+    loudest = F.max_pool2d(flat, (1, 3), (1, 2), (0, 1))
+    mean = F.avg_pool2d(flat, (1, 3), (1, 2), (0, 1), count_include_pad=False)
+    return torch.cat([loudest, mean], dim=1).squeeze(2)
+
+
+class PlacedMember(Member):
+    """Frame scores come from a small network of their own and depend on nothing else."""
+
+    def __init__(self, frontend: nn.Module, backbone: "Backbone", head: AttentiveHead, own: OwnFrames) -> None:
+        super().__init__(frontend, backbone, head)
+        self.own = own
+
+    def judge(self, spectrogram: Tensor) -> Scores:
+        return super().judge(spectrogram)._replace(frame_scores=self.own(spectrogram))
+
+    def frame_parts(self) -> list[nn.Module]:
+        return [self.own]
+
+
+def _stem(config: SeResNetConfig, width: int) -> nn.Sequential:
+    stride, padding = (config.stem_stride, config.time_stride), (STEM[0] // 2, STEM[1] // 2)
+    return nn.Sequential(nn.Conv2d(1, width, STEM, stride, padding, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+
 class Backbone(nn.Module):
     def __init__(self, config: SeResNetConfig) -> None:
         super().__init__()
         width = config.channels[0]
-        layers: list[nn.Module] = [
-            nn.Conv2d(
-                1, width, STEM, (config.stem_stride, config.time_stride), (STEM[0] // 2, STEM[1] // 2), bias=False
-            ),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-        ]
+        layers: list[nn.Module] = [*_stem(config, width)]
         rows = -(-config.frontend.bins // config.stem_stride)
         self.shapes: list[tuple[int, int]] = []
         """Channels and rows of frequency of each stage's map."""
@@ -123,7 +196,7 @@ class Backbone(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, width: int, out: int, stride: int) -> None:
+    def __init__(self, width: int, out: int, stride: int | tuple[int, int], *, gated: bool = True) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(width, out, 3, stride, 1, bias=False),
@@ -131,7 +204,7 @@ class ResidualBlock(nn.Module):
             nn.ReLU(),
             nn.Conv2d(out, out, 3, 1, 1, bias=False),
             nn.BatchNorm2d(out),
-            SqueezeExcite(out),
+            *([SqueezeExcite(out)] if gated else []),
         )
         plain = width == out and stride == 1
         self.shortcut = (

@@ -23,7 +23,7 @@ from ml.models.heads import Member
 
 pytestmark = pytest.mark.pipeline
 
-LOCAL = "local frames"
+LOCAL, OWN = "local frames", "own frames"
 SMALL: dict[str, dict[str, Any]] = {
     "seresnet": {"channels": [4, 8], "blocks": [1, 1], "embedding": 8},
     "lcnn": {"channels": [4, 8], "embedding": 8},
@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
         ]
     },
     LOCAL: {"channels": [4, 8, 8], "blocks": [1, 1, 1], "embedding": 8, "frames": "local"},
+    OWN: {"channels": [4, 8, 8], "blocks": [1, 1, 1], "embedding": 8, "frames": "own"},
     "conformer": {"stem_channels": 4, "width": 8, "heads": 2, "blocks": 1, "kernel": 3, "embedding": 8},
     "raw": {"filters": 4, "channels": [4, 8], "strides": [16, 16], "embedding": 8},
     "recogniser": {"blocks": 1, "hidden": 8, "embedding": 8, "frame_width": 8},
@@ -48,7 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def small(architecture: str) -> SpoofNetwork:
     torch.manual_seed(1)
-    name = "seresnet" if architecture == LOCAL else architecture
+    name = "seresnet" if architecture in (LOCAL, OWN) else architecture
     network = build_network(name, SMALL[architecture])[0].eval()
     if architecture == LOCAL:  # as if it had learnt something
         nn.init.normal_(network.members[0].local.score[-1].weight)  # type: ignore[union-attr,index]
@@ -60,7 +61,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_graph(small("seresnet"), tmp_path_factory.mktemp("graph") / "model.onnx")
 
 
-@pytest.mark.parametrize("architecture", [*ARCHITECTURES, LOCAL])
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, LOCAL, OWN])
 def test_onnx_runtime_agrees_with_pytorch_on_random_batches(architecture: str, tmp_path: Path) -> None:
     network = small(architecture)
     path = export_graph(network, tmp_path / "model.onnx")

@@ -61,6 +61,31 @@ def test_a_local_frame_hears_what_stands_out_in_its_clip() -> None:
     assert (scores[8:10] - quiet[0]).abs().min() > 1e-3
 
 
+@pytest.mark.parametrize("stages", [2, 3, 4, 5])
+@pytest.mark.parametrize("frames", [1, 2, 7, 24])
+def test_own_frames_come_as_often_as_those_of_the_last_stage(stages: int, frames: int) -> None:
+    shape = {"channels": [4] * stages, "blocks": [1] * stages, "embedding": 8}
+    own, hop = build_network("seresnet", shape | {"frames": "own"})
+    plain, _ = build_network("seresnet", shape)
+    waves = torch.randn(2, frames * hop + 80, generator=torch.Generator().manual_seed(1)) * 0.05
+    assert own.eval()(waves).frame_scores.shape == plain.eval()(waves).frame_scores.shape
+
+
+def test_own_frames_are_compared_with_all_others_and_change_no_finding() -> None:
+    torch.manual_seed(1)
+    network, hop = build_network("seresnet", {"frames": "own"})
+    plain, _ = build_network("seresnet", {})
+    shared = {k: v for k, v in network.state_dict().items() if ".own." not in k}
+    plain.load_state_dict(plain.state_dict() | shared)
+    waves = torch.randn(1, 24 * hop, generator=torch.Generator().manual_seed(1)) * 0.05
+    louder_end = waves.clone()
+    louder_end[:, 20 * hop :] *= 5.0
+    network.eval()
+    before, after = network(waves), network(louder_end)
+    assert torch.equal(before.score, plain.eval()(waves).score)
+    assert (after.frame_scores - before.frame_scores)[0, :8].abs().min() > 1e-6
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_silence_gives_finite_scores(architecture: str) -> None:
     network, _ = build_network(architecture, {})
@@ -163,8 +188,9 @@ def test_a_network_without_members_is_refused() -> None:
         ("seresnet", {"frontend": {"floor_power": 0.0}}, "floor_power"),
         ("seresnet", {"stem_stride": 0}, "stem_stride"),
         ("seresnet", {"pool": "max"}, "mean_max or rows"),
-        ("seresnet", {"frames": "all"}, "last or local"),
+        ("seresnet", {"frames": "all"}, "last, local or own"),
         ("seresnet", {"frames": "local", "channels": [8], "blocks": [1]}, "before the last"),
+        ("seresnet", {"frames": "own", "channels": [8], "blocks": [1]}, "2 to 5 stages"),
         ("ensemble", {"members": []}, "needs members"),
         ("ensemble", {"members": [{}, {"time_stride": 1}]}, "as often"),
         ("ensemble", {"members": [{}, {"frontend": {"margin": 8}}]}, "the same for all members"),

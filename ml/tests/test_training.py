@@ -319,6 +319,20 @@ def test_companions_come_from_the_place_of_their_bona_fide_clip(smoke_experiment
     assert all(with_one) == bool(batch.paired.all())
 
 
+def test_splices_take_from_the_place_of_their_bona_fide_clip(smoke_experiment: Experiment) -> None:
+    data = replace(smoke_experiment.data, companion_donors=1.0)
+    experiment = replace(smoke_experiment, data=data)
+    store = WaveformStore.open_or_build(read_manifest(Path(data.manifest)), Path(data.cache_dir))
+    _, hop = build_network(experiment.architecture, experiment.model)
+    factory = BatchFactory(experiment, store, load_bank("", store), hop)
+    index, (near, weights) = next(iter(factory.companions.items()))
+    only = near[:1]
+    factory.companions[index] = (only, weights[:1] / weights[:1].sum())
+    donor = factory._donor(index, 8_000, np.random.default_rng(1))
+    there = store.waveform(int(only[0]))
+    assert any(np.array_equal(donor, there[start : start + 8_000]) for start in range(there.size - 8_000 + 1))
+
+
 def test_the_rank_loss_asks_for_the_order_of_pairs_alone(smoke_experiment: Experiment) -> None:
     def loss(bonafide: float, spoof: float, *, paired: bool) -> float:
         scores = Scores(torch.tensor([bonafide, spoof]), torch.zeros(2, 3), torch.zeros(2, 1))
@@ -379,7 +393,8 @@ def test_a_run_starts_only_from_what_fits(
         train(second, tmp_path / "second", quiet=True)
 
 
-def test_frame_scores_are_trained_alone(smoke_experiment: Experiment, tmp_path: Path) -> None:
+@pytest.mark.parametrize("frames", ["local", "own"])
+def test_frame_scores_are_trained_alone(smoke_experiment: Experiment, frames: str, tmp_path: Path) -> None:
     """The stage for place: nothing but frame scores changes, so that no finding about a whole recording does."""
     first = replace(steps(smoke_experiment, 1), name="first")
     train(first, tmp_path / f"first-seed{first.seed}", quiet=True)
@@ -387,7 +402,7 @@ def test_frame_scores_are_trained_alone(smoke_experiment: Experiment, tmp_path: 
         first,
         name="local",
         start_from="first",
-        model={**first.model, "frames": "local"},
+        model={**first.model, "frames": frames},
         data=replace(first.data, splice_share=1.0, copy_share=0.0),
         train=replace(first.train, max_steps=3, evaluate_every=3, warmup_steps=0, only_frames=True),
     )

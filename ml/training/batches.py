@@ -108,10 +108,10 @@ class BatchFactory(Dataset[Batch]):
                 fake, labels = self._copy(human[position], places[position], rng), np.ones(frames, np.float32)
                 paired[position] = True
             elif draw < data.copy_share + data.splice_share:
-                own = rng.random() < OWN_COPY_SHARE
-                donor = (
-                    self._copy(human[position], places[position], rng) if own else self._draw_spoof(length, rng)[0]
-                )
+                if rng.random() < OWN_COPY_SHARE:
+                    donor = self._copy(human[position], places[position], rng)
+                else:
+                    donor = self._donor(places[position].index, length, rng)
                 fake, spliced = splice(human[position], donor, rng, self.splicing)
                 labels = spliced.astype(np.float32)
                 paired[position] = True
@@ -139,6 +139,14 @@ class BatchFactory(Dataset[Batch]):
         if self.copies is not None and rng.random() < self.experiment.data.neural_share:
             return place.cut(self.copies.waveform(int(rng.integers(len(self.copies.layers))), place.index))
         return copy_synthesise(samples, rng, str(rng.choice(list(METHODS))))
+
+    def _donor(self, index: int, length: int, rng: np.random.Generator) -> Samples:
+        """Synthetic speech to be set into the bona fide clip `index`."""
+        share = self.experiment.data.companion_donors
+        if share and rng.random() < share and (near := self.companions.get(index)):
+            place = self._place(int(rng.choice(near[0], p=near[1])), length, rng)
+            return place.cut(self.store.waveform(place.index))
+        return self._draw_spoof(length, rng)[0]
 
     def _draw_spoof(self, length: int, rng: np.random.Generator) -> tuple[Samples, Kind]:
         place = self._place(int(rng.choice(self.spoof, p=self.spoof_weights)), length, rng)
