@@ -98,6 +98,10 @@ class TrainConfig:
     only_frames: bool = False
     """Train what gives the frame scores and leave all else as it is: for a stage that starts from a trained run. The
     segment EER on spliced held-out clips is then watched instead of the EER."""
+    relative_frames: bool = False
+    """For networks whose frame scores have no mean (`frames = "own"`): the loss adds to those of a clip the log odds of
+    how much of it is synthetic, as the score of the clip would if it were right. So a clip of one kind asks for frames
+    that are alike, and a splice for frames that differ where it does."""
     one_class_weight: float = 0.0
     contrastive_weight: float = 0.0
     """Of two losses of the embedding; `ml.training.losses`."""

@@ -100,7 +100,8 @@ class LocalMember(Member):
 
 
 class OwnFrames(nn.Module):
-    """(batch, 1, bins, frames) spectrogram to (batch, frames) logits, as often as the last stage has a frame.
+    """(batch, 1, bins, frames) spectrogram to (batch, frames) logits, as often as the last stage has a frame. Their
+    mean is 0: whether a clip is synthetic is its score's to say, and only where is theirs.
 
     Residual blocks without squeeze-and-excitation, which would tell each frame what the whole clip is like, halve time
     up to the half of that; then each frame is compared with all others, by attention (Vaswani et al., 2017), and with
@@ -129,7 +130,7 @@ class OwnFrames(nn.Module):
         alike = torch.matmul(self.query(frames).transpose(1, 2), self.key(frames)) / math.sqrt(OWN_WIDTH)
         others = torch.matmul(self.value(frames), torch.softmax(alike, dim=-1).transpose(1, 2))
         scores: Tensor = self.score(torch.cat([frames, frames - frames.mean(-1, keepdim=True), others], dim=1))
-        return scores.squeeze(1)
+        return (scores - scores.mean(-1, keepdim=True)).squeeze(1)
 
 
 def _halved(features: Tensor) -> Tensor:

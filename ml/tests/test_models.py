@@ -82,6 +82,7 @@ def test_own_frames_are_compared_with_all_others_and_change_no_finding() -> None
     louder_end[:, 20 * hop :] *= 5.0
     network.eval()
     before, after = network(waves), network(louder_end)
+    assert before.frame_scores.mean().abs() < 1e-6
     assert torch.equal(before.score, plain.eval()(waves).score)
     assert (after.frame_scores - before.frame_scores)[0, :8].abs().min() > 1e-6
 

@@ -333,6 +333,23 @@ def test_splices_take_from_the_place_of_their_bona_fide_clip(smoke_experiment: E
     assert any(np.array_equal(donor, there[start : start + 8_000]) for start in range(there.size - 8_000 + 1))
 
 
+def test_relative_frames_are_alike_in_a_clip_of_one_kind_and_not_in_a_splice(smoke_experiment: Experiment) -> None:
+    settings = replace(smoke_experiment.train, relative_frames=True, frame_loss_weight=1.0)
+
+    def loss(frames: list[float], labels: list[float]) -> float:
+        scores = Scores(torch.zeros(1), torch.tensor([frames]), torch.zeros(1, 1))
+        batch = Batch(torch.zeros(1, 8), torch.zeros(1), torch.tensor([labels]), torch.tensor([False]))
+        return float(batch_loss(scores, batch, settings))
+
+    alike, uneven = [0.0, 0.0, 0.0, 0.0], [-1.0, -1.0, 1.0, 1.0]
+    for kind in (0.0, 1.0):
+        assert loss(alike, [kind] * 4) < loss(uneven, [kind] * 4)
+    assert loss(uneven, [0.0, 0.0, 1.0, 1.0]) < loss(alike, [0.0, 0.0, 1.0, 1.0])
+    assert loss(uneven, [0.0, 0.0, 1.0, 1.0]) < loss(uneven, [1.0, 1.0, 0.0, 0.0])
+    one_unknown = loss([*alike, 9.0], [0.0, 0.0, 0.0, 0.0, float("nan")])
+    assert one_unknown == pytest.approx(loss(alike, [0.0] * 4))
+
+
 def test_the_rank_loss_asks_for_the_order_of_pairs_alone(smoke_experiment: Experiment) -> None:
     def loss(bonafide: float, spoof: float, *, paired: bool) -> float:
         scores = Scores(torch.tensor([bonafide, spoof]), torch.zeros(2, 3), torch.zeros(2, 1))

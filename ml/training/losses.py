@@ -14,6 +14,7 @@ ONE_CLASS_NEAR, ONE_CLASS_FAR = (
     0.2,
 )  # cosines: bona fide clips at least so near to their centre, spoof ones at most
 CONTRASTIVE_TEMPERATURE = 0.1
+SMALLEST_SHARE = 0.1  # log odds of 2.2 either way: what a clip of one kind is given
 
 
 def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
@@ -23,7 +24,10 @@ def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
     loss = F.binary_cross_entropy_with_logits(scores.score, batch.labels * (1 - 2 * smooth) + smooth)
     if scores.frame_scores is not None:
         known = ~torch.isnan(batch.frame_labels)
-        frame_loss = F.binary_cross_entropy_with_logits(scores.frame_scores[known], batch.frame_labels[known])
+        frames = scores.frame_scores
+        if settings.relative_frames:
+            frames = frames + log_odds_of_share(batch.frame_labels)
+        frame_loss = F.binary_cross_entropy_with_logits(frames[known], batch.frame_labels[known])
         loss = loss + settings.frame_loss_weight * frame_loss
     if settings.rank_loss_weight and bool(batch.paired.any()):
         loss = loss + settings.rank_loss_weight * rank_loss(scores.score, batch.paired)
@@ -32,6 +36,12 @@ def batch_loss(scores: Scores, batch: Batch, settings: TrainConfig) -> Tensor:
     if settings.contrastive_weight:
         loss = loss + settings.contrastive_weight * contrastive_loss(scores.embedding, batch.labels)
     return loss
+
+
+def log_odds_of_share(frame_labels: Tensor) -> Tensor:
+    """(batch, frames) of 0, 1 and NaN to (batch, 1): of the frames that are known, how many are 1."""
+    share = frame_labels.nanmean(1, keepdim=True).clamp(SMALLEST_SHARE, 1.0 - SMALLEST_SHARE)
+    return torch.logit(share)
 
 
 def rank_loss(score: Tensor, paired: Tensor) -> Tensor:
