@@ -5,6 +5,7 @@ Time is halved by the stem (`time_stride`) and by each stage but the first: with
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -42,7 +43,7 @@ class SeResNetConfig:
     """Over frequency, before the head: `mean_max`, or `rows`, which keeps the position (`heads.FrequencyRows`)."""
     frames: str = "last"
     """Where frame scores come from: `last`, the last stage; `local`, the stages before it too (`heads.LocalFrames`);
-    `own`, a small network of their own beside it, on the same spectrogram (`OwnFrames`)."""
+    `own`, a small network of their own beside it (`OwnFrames`)."""
     embedding: int = 128
     dropout: float = 0.2
 
@@ -71,7 +72,7 @@ def member(config: SeResNetConfig) -> Member:
     if config.frames == "local":
         return LocalMember(frontend, backbone, head)
     if config.frames == "own":
-        return PlacedMember(frontend, backbone, head, OwnFrames(config))
+        return PlacedMember(config, frontend, backbone, head)
     return Member(frontend, backbone, head)
 
 
@@ -100,33 +101,38 @@ class LocalMember(Member):
 
 
 class OwnFrames(nn.Module):
-    """(batch, 1, bins, frames) spectrogram to (batch, frames) logits, as often as the last stage has a frame. Their
-    mean is 0: whether a clip is synthetic is its score's to say, and only where is theirs.
+    """(batch, frames) logits out of a spectrogram and what the last two stages say of it, as often as the last one has
+    a frame. Their mean is 0: whether a clip is synthetic is its score's to say, and only where is theirs.
 
     Residual blocks without squeeze-and-excitation, which would tell each frame what the whole clip is like, halve time
-    up to the half of that; then each frame is compared with all others, by attention (Vaswani et al., 2017), and with
-    their mean: what is set in differs from what it is set into.
+    up to the half of that. Beside what they say stands what the stages do, which know more of synthesis; then each
+    frame is compared with all others, by attention (Vaswani et al., 2017), and with their mean: what is set in differs
+    from what it is set into.
     """
 
-    def __init__(self, config: SeResNetConfig) -> None:
+    def __init__(self, config: SeResNetConfig, stages: Sequence[tuple[int, int]]) -> None:
+        """`stages`: channels and rows of frequency of each stage's map."""
         super().__init__()
         self.stem = _stem(config, OWN_CHANNELS[0])
         blocks, rows = [], -(-config.frontend.bins // config.stem_stride)
         for number, (before, out) in enumerate(pairwise(OWN_CHANNELS), 1):
-            time = 2 if number < len(config.channels) - 1 else 1  # the last halving is that of `_halved`
+            time = 2 if number < len(stages) - 1 else 1  # the last halving is that of `_halved`
             blocks.append(ResidualBlock(before, out, (2, time), gated=False))
             rows = -(-rows // 2)
         self.blocks = nn.Sequential(*blocks)
         self.mix = FrequencyRows(OWN_CHANNELS[-1], rows, OWN_WIDTH)
+        self.mix_stage = FrequencyRows(*stages[-2], OWN_WIDTH // 2)
+        heard = 2 * (OWN_WIDTH + OWN_WIDTH // 2) + stages[-1][0]
         self.narrow = nn.Sequential(
-            nn.Conv1d(2 * OWN_WIDTH, OWN_WIDTH, 1, bias=False), nn.BatchNorm1d(OWN_WIDTH), nn.ReLU()
+            nn.Conv1d(heard, OWN_WIDTH, 1, bias=False), nn.BatchNorm1d(OWN_WIDTH), nn.ReLU()
         )
         self.query, self.key, self.value = (nn.Conv1d(OWN_WIDTH, OWN_WIDTH, 1) for _ in range(3))
         self.score = frame_scorer(3 * OWN_WIDTH, OWN_WIDTH)
 
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        heard = self.mix(self.blocks(self.stem(spectrogram)))
-        frames = self.narrow(_halved(heard))
+    def forward(self, spectrogram: Tensor, stage: Tensor, last: Tensor) -> Tensor:
+        """`stage`: the map of the last stage but one; `last`: that of the last, pooled over frequency."""
+        own = self.mix(self.blocks(self.stem(spectrogram)))
+        frames = self.narrow(torch.cat([_halved(own), _halved(self.mix_stage(stage)), last], dim=1))
         alike = torch.matmul(self.query(frames).transpose(1, 2), self.key(frames)) / math.sqrt(OWN_WIDTH)
         others = torch.matmul(self.value(frames), torch.softmax(alike, dim=-1).transpose(1, 2))
         scores: Tensor = self.score(torch.cat([frames, frames - frames.mean(-1, keepdim=True), others], dim=1))
@@ -142,14 +148,21 @@ def _halved(features: Tensor) -> Tensor:
 
 
 class PlacedMember(Member):
-    """Frame scores come from a small network of their own and depend on nothing else."""
+    """Frame scores come from a small network of their own, which is told what the last stages say."""
 
-    def __init__(self, frontend: nn.Module, backbone: "Backbone", head: AttentiveHead, own: OwnFrames) -> None:
+    backbone: "Backbone"
+
+    def __init__(
+        self, config: SeResNetConfig, frontend: nn.Module, backbone: "Backbone", head: AttentiveHead
+    ) -> None:
         super().__init__(frontend, backbone, head)
-        self.own = own
+        self.own = OwnFrames(config, backbone.shapes)
 
     def judge(self, spectrogram: Tensor) -> Scores:
-        return super().judge(spectrogram)._replace(frame_scores=self.own(spectrogram))
+        maps = self.backbone.maps(spectrogram)
+        last = self.backbone.pool(maps[-1])
+        scores: Scores = self.head(last)
+        return scores._replace(frame_scores=self.own(spectrogram, maps[-2], last))
 
     def frame_parts(self) -> list[nn.Module]:
         return [self.own]
