@@ -50,7 +50,7 @@ def lived(network: SpoofNetwork) -> SpoofNetwork:
     return network.eval()
 
 
-PAIR = {"members": [SERESNET, SERESNET]}
+PAIR = {"members": [SERESNET, SERESNET | {"frames": "own"}]}
 
 
 @pytest.fixture(scope="module")
