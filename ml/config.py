@@ -99,9 +99,8 @@ class TrainConfig:
     """Train what gives the frame scores and leave all else as it is: for a stage that starts from a trained run. The
     segment EER on spliced held-out clips is then watched instead of the EER."""
     relative_frames: bool = False
-    """For networks whose frame scores have no mean (`frames = "own"`): the loss adds to those of a clip the log odds of
-    how much of it is synthetic, as the score of the clip would if it were right. So a clip of one kind asks for frames
-    that are alike, and a splice for frames that differ where it does."""
+    """For frame scores without a mean (`frames = "own"`): the loss adds to those of a clip the log odds of its
+    synthetic share (kept within 0.1 and 0.9), in the place of the clip's score."""
     one_class_weight: float = 0.0
     contrastive_weight: float = 0.0
     """Of two losses of the embedding; `ml.training.losses`."""

@@ -37,7 +37,7 @@ class Frame:
     donor_kind: str
     index: int
     score: float
-    """Raw logit; higher = more likely spoof."""
+    """Raw logit; higher = more likely spoof (with frames of their own: than the rest of the window)."""
     is_spoof: int
 
 

@@ -18,7 +18,8 @@ class Scores(NamedTuple):
     score: Tensor
     """(batch,): raw logit of the whole window, higher = more likely spoof."""
     frame_scores: Tensor | None
-    """(batch, frames): raw logit of each frame. None: this member of several gives none."""
+    """(batch, frames): raw logit of each frame; of members with frames of their own how far it lies from the window's
+    mean. None: this member of several gives none."""
     embedding: Tensor
     """(batch, dim)"""
 
@@ -62,6 +63,14 @@ def frame_scorer(width: int, hidden: int) -> nn.Sequential:
     )
 
 
+def halved(loudest: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, channels, frames) each to half as many frames, rounded up as the stages' strides do: the one to its
+    maximum, the other to its mean. In two dimensions: max_pool1d ties the exported graph to one length."""
+    strongest = F.max_pool2d(loudest.unsqueeze(2), (1, 3), (1, 2), (0, 1))
+    average = F.avg_pool2d(mean.unsqueeze(2), (1, 3), (1, 2), (0, 1), count_include_pad=False)
+    return strongest.squeeze(2), average.squeeze(2)
+
+
 class LocalFrames(nn.Module):
     """(batch, frames) logits to add to the frame scores, from the maps of stages before the last.
 
@@ -89,12 +98,10 @@ class LocalFrames(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         pooled = []
         for place, (mix, features) in enumerate(zip(self.mixes, maps, strict=True)):
-            # In two dimensions: max_pool1d ties the exported graph to one length.
-            loudest = mean = mix(features.flatten(1, 2)).unsqueeze(2)
-            for _ in range(len(maps) - place):  # halved as the stages' strides do, rounded up
-                loudest = F.max_pool2d(loudest, (1, 3), (1, 2), (0, 1))
-                mean = F.avg_pool2d(mean, (1, 3), (1, 2), (0, 1), count_include_pad=False)
-            pooled += [loudest.squeeze(2), mean.squeeze(2)]
+            loudest = mean = mix(features.flatten(1, 2))
+            for _ in range(len(maps) - place):
+                loudest, mean = halved(loudest, mean)
+            pooled += [loudest, mean]
         local = torch.cat(pooled, dim=1)
         scores: Tensor = self.score(torch.cat([local, local - local.mean(-1, keepdim=True)], dim=1))
         return scores.squeeze(1)

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ml.models.frontend import FrontendConfig, LogSpectrogram
 from ml.models.heads import (
@@ -23,10 +22,11 @@ from ml.models.heads import (
     Scores,
     SpoofNetwork,
     frame_scorer,
+    halved,
 )
 
 OWN_CHANNELS, OWN_WIDTH = (16, 32, 48, 64), 64
-"""Of the small network for frame scores: a twentieth of the default detector's time (docs/experiments.md)."""
+"""Of the small network for frame scores: as large as the default detector's limits of size and cost let it be."""
 STEM = (9, 5)  # bins by frames, about 280 Hz by 65 ms: wider than a harmonic, shorter than a phone
 
 
@@ -116,7 +116,7 @@ class OwnFrames(nn.Module):
         self.stem = _stem(config, OWN_CHANNELS[0])
         blocks, rows = [], -(-config.frontend.bins // config.stem_stride)
         for number, (before, out) in enumerate(pairwise(OWN_CHANNELS), 1):
-            time = 2 if number < len(stages) - 1 else 1  # the last halving is that of `_halved`
+            time = 2 if number < len(stages) - 1 else 1  # the last halving is in `forward`
             blocks.append(ResidualBlock(before, out, (2, time), gated=False))
             rows = -(-rows // 2)
         self.blocks = nn.Sequential(*blocks)
@@ -132,19 +132,12 @@ class OwnFrames(nn.Module):
     def forward(self, spectrogram: Tensor, stage: Tensor, last: Tensor) -> Tensor:
         """`stage`: the map of the last stage but one; `last`: that of the last, pooled over frequency."""
         own = self.mix(self.blocks(self.stem(spectrogram)))
-        frames = self.narrow(torch.cat([_halved(own), _halved(self.mix_stage(stage)), last], dim=1))
+        mixed = self.mix_stage(stage)
+        frames = self.narrow(torch.cat([*halved(own, own), *halved(mixed, mixed), last], dim=1))
         alike = torch.matmul(self.query(frames).transpose(1, 2), self.key(frames)) / math.sqrt(OWN_WIDTH)
         others = torch.matmul(self.value(frames), torch.softmax(alike, dim=-1).transpose(1, 2))
         scores: Tensor = self.score(torch.cat([frames, frames - frames.mean(-1, keepdim=True), others], dim=1))
         return (scores - scores.mean(-1, keepdim=True)).squeeze(1)
-
-
-def _halved(features: Tensor) -> Tensor:
-    """(batch, channels, frames) to (batch, 2 * channels, frames / 2, rounded up): maximum and mean."""
-    flat = features.unsqueeze(2)  # in two dimensions: max_pool1d ties the exported graph to one length
-    loudest = F.max_pool2d(flat, (1, 3), (1, 2), (0, 1))
-    mean = F.avg_pool2d(flat, (1, 3), (1, 2), (0, 1), count_include_pad=False)
-    return torch.cat([loudest, mean], dim=1).squeeze(2)
 
 
 class PlacedMember(Member):

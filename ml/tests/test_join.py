@@ -191,27 +191,27 @@ def test_frame_scores_may_come_from_another_source(
 ) -> None:
     _, graph = shipped[False]
     torch.manual_seed(8)
-    newer = lived(build_network("seresnet", SERESNET)[0])
-    begun = newer.frame_parts()[0].state_dict()
+    newer = lived(build_network("seresnet", SERESNET)[0])  # whose frame scores are of another kind
     model = replace(smoke_experiment, architecture="seresnet", model=SERESNET)
     weights = newer.state_dict()
     save(Checkpoint(model, 1, weights, weights, {}, 0.5, 0), tmp_path / "newer" / "last.pt")
-    joined, _ = build_network("seresnet", SERESNET)
+    joined, _ = build_network("seresnet", PAIR["members"][1])
     (member,) = joined.members
     assert isinstance(member, Member)
+    begun = {name: value.clone() for name, value in member.frame_parts()[0].state_dict().items()}
     told = take(member, f"{tmp_path / 'newer'}+{graph}#1")
     assert told["source"] == str(tmp_path / "newer")
     assert told["frames"]["source"] == f"{graph}#1"  # type: ignore[index]
     sound = torch.from_numpy(random_batches(1)[1])
     with torch.no_grad():
         assert torch.allclose(joined.eval()(sound).score, newer(sound).score, atol=1e-6)
-        local = member.frame_parts()[0].state_dict()
-    matrices = [name for name, value in local.items() if value.ndim > 1]  # normalisations were folded into them
-    assert matrices and not any(torch.equal(local[name], begun[name]) for name in matrices)
+        own = member.frame_parts()[0].state_dict()
+    matrices = [name for name, value in own.items() if value.ndim > 1]  # normalisations were folded into them
+    assert matrices and not any(torch.equal(own[name], begun[name]) for name in matrices)
     graph_of, _ = build_network("ensemble", PAIR)
     take(graph_of.members[1], f"{graph}#1")  # type: ignore[arg-type]
     same = graph_of.members[1].frame_parts()[0].state_dict()  # type: ignore[operator]
-    assert all(torch.equal(local[name], same[name]) for name in matrices)
+    assert all(torch.equal(own[name], same[name]) for name in matrices)
 
 
 def test_a_source_that_does_not_fit_is_told(

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from ml.config import ConfigError, Experiment
-from ml.datasets.manifest import read_manifest, write_manifest
+from ml.datasets.manifest import Kind, read_manifest, write_manifest
 from ml.models import build_network
 from ml.models.heads import Scores, mask_frequency
 from ml.provenance import LIBRARIES, seed_everything
@@ -333,6 +334,17 @@ def test_splices_take_from_the_place_of_their_bona_fide_clip(smoke_experiment: E
     assert any(np.array_equal(donor, there[start : start + 8_000]) for start in range(there.size - 8_000 + 1))
 
 
+def test_what_is_set_in_is_wholly_synthetic(smoke_experiment: Experiment) -> None:
+    data = smoke_experiment.data
+    store = WaveformStore.open_or_build(read_manifest(Path(data.manifest)), Path(data.cache_dir))
+    first = next(i for i, clip in enumerate(store.clips) if clip.is_spoof)
+    edited = tuple(replace(clip, kind=Kind.EDIT) if i == first else clip for i, clip in enumerate(store.clips))
+    _, hop = build_network(smoke_experiment.architecture, smoke_experiment.model)
+    factory = BatchFactory(smoke_experiment, replace(store, clips=edited), load_bank("", store), hop)
+    assert set(factory.spoof) - set(factory.donors) == {first}
+    assert factory.donor_weights.sum() == pytest.approx(1.0)
+
+
 def test_relative_frames_are_alike_in_a_clip_of_one_kind_and_not_in_a_splice(smoke_experiment: Experiment) -> None:
     settings = replace(smoke_experiment.train, relative_frames=True, frame_loss_weight=1.0)
 
@@ -342,8 +354,12 @@ def test_relative_frames_are_alike_in_a_clip_of_one_kind_and_not_in_a_splice(smo
         return float(batch_loss(scores, batch, settings))
 
     alike, uneven = [0.0, 0.0, 0.0, 0.0], [-1.0, -1.0, 1.0, 1.0]
+    of_the_clip = math.log(2.0)
     for kind in (0.0, 1.0):
+        assert loss(alike, [kind] * 4) == pytest.approx(of_the_clip - math.log(0.9), abs=1e-5)
         assert loss(alike, [kind] * 4) < loss(uneven, [kind] * 4)
+    of_a_quarter = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
+    assert loss(alike, [0.0, 0.0, 0.0, 1.0]) == pytest.approx(of_the_clip + of_a_quarter, abs=1e-5)
     assert loss(uneven, [0.0, 0.0, 1.0, 1.0]) < loss(alike, [0.0, 0.0, 1.0, 1.0])
     assert loss(uneven, [0.0, 0.0, 1.0, 1.0]) < loss(uneven, [1.0, 1.0, 0.0, 0.0])
     one_unknown = loss([*alike, 9.0], [0.0, 0.0, 0.0, 0.0, float("nan")])
@@ -434,6 +450,19 @@ def test_frame_scores_are_trained_alone(smoke_experiment: Experiment, frames: st
     assert torch.equal(one.score, other.score)
     assert torch.equal(one.embedding, other.embedding)
     assert not torch.allclose(one.frame_scores, other.frame_scores, atol=1e-4)
+    begun, _ = build_network(local.architecture, local.model)
+    of_frames = {id(value) for part in begun.frame_parts() for value in part.parameters()}
+    trained = {name for name, value in begun.named_parameters() if id(value) in of_frames}
+    changed = {
+        name for name in saved.weights if not torch.equal(saved.weights[name], saved.averaged_weights[name])
+    }
+    assert changed & trained and changed & dict(begun.named_parameters()).keys() <= trained
+
+
+def test_relative_frames_need_frames_without_a_mean(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    settings = replace(smoke_experiment.train, relative_frames=True)
+    with pytest.raises(ConfigError, match='frames = "own"'):
+        train(replace(smoke_experiment, train=settings), tmp_path, quiet=True)
 
 
 def test_frame_scores_of_another_rate_are_not_trained_alone(smoke_experiment: Experiment, tmp_path: Path) -> None:

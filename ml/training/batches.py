@@ -79,7 +79,12 @@ class BatchFactory(Dataset[Batch]):
         self.bonafide, self.spoof = np.flatnonzero(~is_spoof), np.flatnonzero(is_spoof)
         if not (self.bonafide.size and self.spoof.size):
             raise ValueError("training needs clips of both classes")
+        if experiment.data.splice_share and all(store.clips[i].kind is Kind.EDIT for i in self.spoof):
+            raise ValueError("splices need wholly synthetic clips")
         self.bonafide_weights, self.spoof_weights = weights[self.bonafide], weights[self.spoof]
+        # Of a partly synthetic clip it isn't known which part would be set in.
+        self.donors = np.array([i for i in self.spoof if store.clips[i].kind is not Kind.EDIT], dtype=np.intp)
+        self.donor_weights = weights[self.donors] / weights[self.donors].sum()
         self.companions = {
             i: (near, weights[near] / weights[near].sum()) for i, near in companions(store.clips).items()
         }
@@ -115,11 +120,11 @@ class BatchFactory(Dataset[Batch]):
                 fake, spliced = splice(human[position], donor, rng, self.splicing)
                 labels = spliced.astype(np.float32)
                 paired[position] = True
-            elif draw < data.copy_share + data.splice_share + data.companion_share and (
-                near := self.companions.get(places[position].index)
+            elif (
+                draw < data.copy_share + data.splice_share + data.companion_share
+                and (near := self._companion(places[position].index, length, rng)) is not None
             ):
-                place = self._place(int(rng.choice(near[0], p=near[1])), length, rng)
-                fake, labels = place.cut(self.store.waveform(place.index)), np.ones(frames, np.float32)
+                fake, labels = near, np.ones(frames, np.float32)
                 paired[position] = True
             else:
                 fake, kind = self._draw_spoof(length, rng)
@@ -143,10 +148,19 @@ class BatchFactory(Dataset[Batch]):
     def _donor(self, index: int, length: int, rng: np.random.Generator) -> Samples:
         """Synthetic speech to be set into the bona fide clip `index`."""
         share = self.experiment.data.companion_donors
-        if share and rng.random() < share and (near := self.companions.get(index)):
-            place = self._place(int(rng.choice(near[0], p=near[1])), length, rng)
-            return place.cut(self.store.waveform(place.index))
-        return self._draw_spoof(length, rng)[0]
+        near = self._companion(index, length, rng) if share and rng.random() < share else None
+        if near is not None:
+            return near
+        place = self._place(int(rng.choice(self.donors, p=self.donor_weights)), length, rng)
+        return place.cut(self.store.waveform(place.index))
+
+    def _companion(self, index: int, length: int, rng: np.random.Generator) -> Samples | None:
+        """Wholly synthetic speech from the place of the bona fide clip `index`, where there is any."""
+        near = self.companions.get(index)
+        if near is None:
+            return None
+        place = self._place(int(rng.choice(near[0], p=near[1])), length, rng)
+        return place.cut(self.store.waveform(place.index))
 
     def _draw_spoof(self, length: int, rng: np.random.Generator) -> tuple[Samples, Kind]:
         place = self._place(int(rng.choice(self.spoof, p=self.spoof_weights)), length, rng)

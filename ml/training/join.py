@@ -1,8 +1,10 @@
 """`python -m ml.training.join`: networks that were trained apart become members of one.
 
+    python -m ml.training.join --config ml/experiments/duet.toml --manifest runs/manifests/earcorpus.csv \\
+        --weights 1 1 --out runs/duet-seed1 runs/placed-seed1 runs/listener_light-seed1
     python -m ml.training.join --config ml/experiments/trio.toml --manifest runs/manifests/earcorpus.csv \\
         --weights 1 1 6 --out runs/trio-seed1 \\
-        models/audio/latest.onnx#0 models/audio/latest.onnx#1 runs/listener_base-seed1
+        models/audio/accurate.onnx#0 models/audio/accurate.onnx#1 runs/listener_base-seed1
 
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), one of
 its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of
@@ -53,12 +55,11 @@ def take(member: Member, source: str) -> dict[str, object]:
     """Give `member` the weights of `source`; what the provenance says of it. ConfigError where they don't fit."""
     whole, _, frames = source.partition("+")
     wanted = member.state_dict(keep_vars=True)
-    told = _take(member, whole, list(wanted))
-    if frames:
-        of_frames = {
-            id(value) for part in member.frame_parts() for value in part.state_dict(keep_vars=True).values()
-        }
-        told["frames"] = _take(member, frames, [name for name, value in wanted.items() if id(value) in of_frames])
+    if not frames:
+        return _take(member, whole, list(wanted))
+    of_frames = {id(value) for part in member.frame_parts() for value in part.state_dict(keep_vars=True).values()}
+    told = _take(member, whole, [name for name, value in wanted.items() if id(value) not in of_frames])
+    told["frames"] = _take(member, frames, [name for name, value in wanted.items() if id(value) in of_frames])
     return told
 
 
@@ -175,9 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config", type=Path, required=True, help="an experiment whose network has several members"
-    )
+    parser.add_argument("--config", type=Path, required=True, help="an experiment whose network is put together")
     parser.add_argument("--manifest", help="instead of the experiment's")
     parser.add_argument("--out", type=Path, required=True, help="the new run's folder")
     parser.add_argument(

@@ -27,6 +27,7 @@ from ml.config import ConfigError, Experiment, TrainConfig
 from ml.datasets.manifest import Clip, manifest_sha256, read_manifest
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.models import Scores, SpoofNetwork, build_network
+from ml.models.seresnet import PlacedMember
 from ml.provenance import git_revision, library_versions, machine, seed_everything
 from ml.training.average import WeightAverage
 from ml.training.batches import Batch, BatchFactory, load_bank
@@ -85,6 +86,8 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
                 f"train.only_frames is judged on frames of {LENGTH_STEP_SAMPLES} samples; this network has one every "
                 f"{frame_hop}"
             )
+        if settings.relative_frames and not all(isinstance(member, PlacedMember) for member in network.members):
+            raise ConfigError('train.relative_frames is for frame scores without a mean: frames = "own"')
         start = _start(experiment, run_dir, network, saved)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         bank = load_bank(experiment.data.noise_dir, store)

@@ -40,7 +40,7 @@ class Scores:
     score: NDArray[np.float32]
     """(batch,): raw logits."""
     frame_scores: NDArray[np.float32]
-    """(batch, frames): one every `spec.frame_hop_s`."""
+    """(batch, frames): one every `spec.frame_hop_s`; only how far each lies from their mean counts (`timeline`)."""
     embedding: NDArray[np.float32]
     """(batch, dim)"""
 
