@@ -21,11 +21,11 @@ from tqdm import tqdm
 from earwitness.errors import InputError
 from earwitness.media import read_waveform
 from earwitness.pipeline import ExamineOptions, examine
-from earwitness.scorer import Scorer, load_scorer
 from ml.datasets.manifest import Clip, Label
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.conditions import ALL_CONDITIONS
 from ml.evaluation.scores import CLEAN, EvaluationInputError, ScoreTable, read_scores, write_scores
+from ml.evaluation.worker import load, scorer
 from ml.processes import spread
 from ml.wav import write_wav
 
@@ -70,7 +70,7 @@ def score_clips(
     check_conditions(conditions)
     work = [(clip, condition, [seed, i]) for condition in conditions for i, clip in enumerate(clips)]
     rows, measured, failed = [], [], []
-    answers = spread(_score_one, work, jobs=jobs, initializer=_load, initargs=(graph_path,), chunksize=8)
+    answers = spread(_score_one, work, jobs=jobs, initializer=load, initargs=(graph_path,), chunksize=8)
     for (clip, condition, _), answer in zip(
         work,
         tqdm(answers, total=len(work), unit="clip", desc=" ".join(conditions), disable=quiet, mininterval=2.0),
@@ -129,21 +129,11 @@ def _optional(cell: str) -> float | None:
     return float(cell) if cell else None
 
 
-_scorer: Scorer | None = None
-"""Of this worker process: a graph is loaded once."""
-
-
-def _load(graph_path: Path) -> None:
-    global _scorer  # noqa: PLW0603  # what a pool's initialiser is for
-    _scorer = load_scorer(graph_path)
-
-
 def _score_one(work: tuple[Clip, str, list[int]]) -> tuple[float, Measured] | str:
     clip, condition, seed = work
-    assert _scorer is not None, "the pool's initialiser runs first"
     try:
         with _recording(clip, condition, seed) as path:
-            output = examine(path, _scorer, ExamineOptions(grounds=False))
+            output = examine(path, scorer(), ExamineOptions(grounds=False))
     except InputError as error:
         return f"{error.code}: {error}"
     if output.score is None:

@@ -19,13 +19,13 @@ from tqdm import tqdm
 from earwitness.canonical import canonicalise
 from earwitness.errors import InputError
 from earwitness.model_spec import load_spec
-from earwitness.scorer import Scorer, load_scorer
 from ml.datasets.manifest import Clip
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.metrics import equal_error_rate
 from ml.evaluation.scored_split import ScoringOptions, scoring_key
 from ml.evaluation.scores import EvaluationInputError
 from ml.evaluation.splices import SplicePlan, make_splice, plan_splices
+from ml.evaluation.worker import load, scorer
 from ml.processes import spread
 
 
@@ -99,7 +99,7 @@ def segment_figures(
 def _score(graph: Path, plans: Sequence[SplicePlan], options: ScoringOptions) -> tuple[list[Frame], list[str]]:
     """The frames of all that could be spliced, and a line for each other."""
     frames, failed = [], []
-    answers = spread(_score_one, plans, jobs=options.jobs, initializer=_load, initargs=(graph,), chunksize=4)
+    answers = spread(_score_one, plans, jobs=options.jobs, initializer=load, initargs=(graph,), chunksize=4)
     bar = tqdm(answers, total=len(plans), unit="clip", desc="splices", disable=options.quiet, mininterval=2.0)
     for plan, answer in zip(plans, bar, strict=True):
         if isinstance(answer, str):
@@ -121,23 +121,13 @@ def _part(name: str, frames: Sequence[Frame]) -> SegmentPart:
     )
 
 
-_scorer: Scorer | None = None
-"""Of this worker process: a graph is loaded once."""
-
-
-def _load(graph: Path) -> None:
-    global _scorer  # noqa: PLW0603  # what a pool's initialiser is for
-    _scorer = load_scorer(graph)
-
-
 def _score_one(plan: SplicePlan) -> list[Frame] | str:
-    assert _scorer is not None, "the pool's initialiser runs first"
-    spec = _scorer.spec
+    spec = scorer().spec
     try:
         mixed, labels = make_splice(plan, spec.frame_hop_s, spec.window.window_s)
     except (InputError, EvaluationInputError) as error:
         return str(error)
-    scores = _scorer.score(canonicalise(mixed).samples[np.newaxis]).frame_scores[0]
+    scores = scorer().score(canonicalise(mixed).samples[np.newaxis]).frame_scores[0]
     return [
         Frame(str(plan.human.path), plan.donor_kind, index, float(score), int(label))
         for index, (score, label) in enumerate(zip(scores, labels, strict=False))  # a last part frame may lack one

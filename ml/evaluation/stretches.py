@@ -23,12 +23,13 @@ from earwitness.errors import InputError, ModelError
 from earwitness.grounds import SuspiciousStretch
 from earwitness.model_spec import default_model_path
 from earwitness.pipeline import examine
-from earwitness.scorer import Scorer, load_scorer
+from earwitness.scorer import load_scorer
 from earwitness.timeline import FRAME_S
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import Clip, read_manifest
 from ml.evaluation.scores import EvaluationInputError
 from ml.evaluation.splices import SplicePlan, make_splice, plan_splices
+from ml.evaluation.worker import load, scorer
 from ml.processes import spread
 from ml.wav import write_wav
 
@@ -68,25 +69,14 @@ def told(spliced: Sequence[Marked], human: Sequence[bool]) -> str:
     )
 
 
-_scorer: Scorer | None = None
-"""Of this worker process: a graph is loaded once."""
-
-
-def _load(graph: Path) -> None:
-    global _scorer  # noqa: PLW0603  # what a pool's initialiser is for
-    _scorer = load_scorer(graph)
-
-
 def _stretches(path: Path) -> tuple[SuspiciousStretch, ...]:
-    assert _scorer is not None, "the pool's initialiser runs first"
-    grounds = examine(path, _scorer).grounds  # of a recording that the detector abstains on, none is marked
+    grounds = examine(path, scorer()).grounds  # of a recording that the detector abstains on, none is marked
     return () if grounds is None else grounds.stretches
 
 
 def _examine_splice(plan: SplicePlan) -> Marked | str:
-    assert _scorer is not None, "the pool's initialiser runs first"
     try:
-        mixed, labels = make_splice(plan, FRAME_S, _scorer.spec.window.window_s)
+        mixed, labels = make_splice(plan, FRAME_S, scorer().spec.window.window_s)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "spliced.wav"
             write_wav(path, mixed)
@@ -121,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         version = load_scorer(options.model).spec.model_version  # before processes are started that could not
         clips = [clip for clip in read_manifest(options.manifest) if clip.split == options.split]
         plans = plan_splices(clips, options.count, options.seed)
-        start = {"jobs": options.jobs, "initializer": _load, "initargs": (options.model,), "chunksize": 4}
+        start = {"jobs": options.jobs, "initializer": load, "initargs": (options.model,), "chunksize": 4}
         spliced = list(spread(_examine_splice, plans, **start))
         human = list(spread(_examine_human, [clip for clip in clips if not clip.is_spoof], **start))
         failed = [answer for answer in (*spliced, *human) if isinstance(answer, str)]

@@ -79,11 +79,11 @@ class BatchFactory(Dataset[Batch]):
         self.bonafide, self.spoof = np.flatnonzero(~is_spoof), np.flatnonzero(is_spoof)
         if not (self.bonafide.size and self.spoof.size):
             raise ValueError("training needs clips of both classes")
-        if experiment.data.splice_share and all(store.clips[i].kind is Kind.EDIT for i in self.spoof):
-            raise ValueError("splices need wholly synthetic clips")
         self.bonafide_weights, self.spoof_weights = weights[self.bonafide], weights[self.spoof]
         # Of a partly synthetic clip it isn't known which part would be set in.
         self.donors = np.array([i for i in self.spoof if store.clips[i].kind is not Kind.EDIT], dtype=np.intp)
+        if experiment.data.splice_share and not self.donors.size:
+            raise ValueError("splices need wholly synthetic clips")
         self.donor_weights = weights[self.donors] / weights[self.donors].sum()
         self.companions = {
             i: (near, weights[near] / weights[near].sum()) for i, near in companions(store.clips).items()
@@ -149,22 +149,21 @@ class BatchFactory(Dataset[Batch]):
         """Synthetic speech to be set into the bona fide clip `index`."""
         share = self.experiment.data.companion_donors
         near = self._companion(index, length, rng) if share and rng.random() < share else None
-        if near is not None:
-            return near
-        place = self._place(int(rng.choice(self.donors, p=self.donor_weights)), length, rng)
-        return place.cut(self.store.waveform(place.index))
+        return (
+            self._crop(int(rng.choice(self.donors, p=self.donor_weights)), length, rng) if near is None else near
+        )
 
     def _companion(self, index: int, length: int, rng: np.random.Generator) -> Samples | None:
         """Wholly synthetic speech from the place of the bona fide clip `index`, where there is any."""
         near = self.companions.get(index)
-        if near is None:
-            return None
-        place = self._place(int(rng.choice(near[0], p=near[1])), length, rng)
-        return place.cut(self.store.waveform(place.index))
+        return None if near is None else self._crop(int(rng.choice(near[0], p=near[1])), length, rng)
 
     def _draw_spoof(self, length: int, rng: np.random.Generator) -> tuple[Samples, Kind]:
-        place = self._place(int(rng.choice(self.spoof, p=self.spoof_weights)), length, rng)
-        return place.cut(self.store.waveform(place.index)), self.store.clips[place.index].kind
+        index = int(rng.choice(self.spoof, p=self.spoof_weights))
+        return self._crop(index, length, rng), self.store.clips[index].kind
+
+    def _crop(self, index: int, length: int, rng: np.random.Generator) -> Samples:
+        return self._place(index, length, rng).cut(self.store.waveform(index))
 
     def _place(self, index: int, length: int, rng: np.random.Generator) -> _Place:
         size = int(self.store.offsets[index + 1] - self.store.offsets[index])
