@@ -413,6 +413,7 @@ def test_beside_authentic_what_is_unusual_is_named_but_outweighed() -> None:
     ("with_it", "without", "text"),
     [
         (1.9, 0.2, "the log-likelihood ratio falls from 1.9 to 0.2."),
+        (0.2, -0.03, "the log-likelihood ratio falls from 0.2 to 0.0."),
         (1.9, 1.93, "the log-likelihood ratio stays at 1.9: the finding does not rest on that stretch alone."),
         (0.2, 1.9, "the log-likelihood ratio rises from 0.2 to 1.9."),
         (1.9, None, "nothing is left that could be judged."),

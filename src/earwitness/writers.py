@@ -80,7 +80,7 @@ def _media(output: DetectorOutput) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"
+    return "-" if value is None else f"{value:+z.3f}"
 
 
 def _timeline(windows: tuple[WindowScore, ...]) -> list[str]:

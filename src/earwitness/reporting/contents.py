@@ -269,7 +269,7 @@ def _robustness(second_look: SecondLook) -> dict[str, Any]:
     turned = "did not change in any of them" if not panel.flips else f"changed in {panel.flips} of them"
     summary = (
         f"{panel.windows} windows ({panel.sound_s:.1f} s of sound, overlaps counted twice) were scored again under "
-        f"{len(panel.trials)} conditions. The llr ranged from {panel.llr_low:+.2f} to {panel.llr_high:+.2f}; the "
+        f"{len(panel.trials)} conditions. The llr ranged from {panel.llr_low:+z.2f} to {panel.llr_high:+z.2f}; the "
         f"verdict on these windows {turned}."
     )
     return {"panel": plain, "absent": None, "summary": summary}

@@ -293,7 +293,7 @@ def _towards_one(ratio: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}"
+    return f"{value:+z.2f}"
 
 
 def _rate(value: float) -> str:
