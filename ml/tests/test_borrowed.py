@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from earwitness.waveform import sample_count
 from ml.config import ConfigError, Experiment, load_experiment
-from ml.datasets.manifest import Label, read_manifest
+from ml.datasets.manifest import UNKNOWN, Label, read_manifest
 from ml.evaluation.metrics import roc_auc
 from ml.evaluation.scores import CLEAN
 from ml.models import build_network, encoders
@@ -17,10 +18,22 @@ from ml.models.encoders import BORROWED
 from ml.models.recogniser import Encoder
 from ml.tests.conftest import SMOKE
 from ml.tests.test_recogniser import Published
-from ml.training import borrowed
+from ml.training import borrowed, compare_heads
 from ml.training.batches import load_bank
-from ml.training.borrowed import AUGMENTED, COPIED, HEADS, _Work, joined, listener, main, statistics_of, train_head
+from ml.training.borrowed import (
+    AUGMENTED,
+    COPIED,
+    CROP_S,
+    CROPPED,
+    CROPS,
+    HEADS,
+    Work,
+    listener,
+    main,
+    statistics_of,
+)
 from ml.training.checkpoint import load, load_network
+from ml.training.heads import HeadRecipe
 from ml.training.inference import heldout_scores
 from ml.training.store import WaveformStore
 from ml.training.train import split_clips, train
@@ -60,29 +73,6 @@ def config(published: bytes, toy_manifest: Path, tmp_path: Path, monkeypatch: py
     return path
 
 
-def test_heads_learn_what_the_statistics_tell_and_repeat_themselves() -> None:
-    rng = np.random.default_rng(2)
-    features = rng.normal(3.0, 2.0, (600, 20)).astype(np.float32)
-    is_spoof = features[:, 4] + features[:, 7] > 6.0
-    heads = [train_head(features[:500], is_spoof[:500], seed, steps=300) for seed in (1, 1, 2)]
-    with torch.no_grad():
-        first, again, other = (head(torch.from_numpy(features[500:]))[0].numpy() for head in heads)
-    assert roc_auc(first.astype(np.float64), is_spoof[500:]) > 0.9
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
-
-
-def test_joined_heads_give_the_mean_of_their_logits() -> None:
-    rng = np.random.default_rng(2)
-    features = rng.normal(3.0, 2.0, (200, 20)).astype(np.float32)
-    heads = [train_head(features, features[:, 3] > 3.0, seed, embedding=8, steps=20) for seed in (1, 2, 3)]
-    given = torch.from_numpy(features)
-    with torch.no_grad():
-        score, embedding = joined(heads, 0.5)(given)
-        each = [head(given) for head in heads]
-    assert torch.allclose(score, torch.stack([one[0] for one in each]).mean(0), atol=1e-5)
-    assert torch.allclose(embedding, torch.cat([one[1] for one in each], dim=1), atol=1e-5)
-
-
 def test_what_is_heard_of_a_clip(config: Path, toy_manifest: Path, tmp_path: Path) -> None:
     """As it lies; crops of it through the augmentation, different ones each time; copies of bona fide clips alone."""
     experiment = load_experiment(config)
@@ -93,7 +83,7 @@ def test_what_is_heard_of_a_clip(config: Path, toy_manifest: Path, tmp_path: Pat
     length = np.diff(store.offsets)
     copies = Copies(store.offsets, (np.full(store.offsets[-1], 1_000, np.int16),))
     clean, first, second, copied = (
-        _Work(store, name, experiment, bank, copies)
+        Work(store, name, experiment, bank, copies)
         for name in (CLEAN, f"{AUGMENTED}-0", f"{AUGMENTED}-1", f"{COPIED}-0")
     )
     assert np.array_equal(clean.waveform(0), store.waveform(0))
@@ -105,7 +95,7 @@ def test_what_is_heard_of_a_clip(config: Path, toy_manifest: Path, tmp_path: Pat
     different = [not np.array_equal(first.waveform(i), second.waveform(i)) for i in range(6)]
     assert any(different)
     plain = replace(experiment, augment=replace(experiment.augment, untouched=1.0))
-    still = _Work(store, f"{COPIED}-0", plain, bank, copies)
+    still = Work(store, f"{COPIED}-0", plain, bank, copies)
     assert np.allclose(still.waveform(still.clips()[0]), 1_000 / 32_767, atol=1e-4)
 
 
@@ -116,7 +106,7 @@ def test_statistics_are_worked_out_once(config: Path, tmp_path: Path) -> None:
     store = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
     network, _ = build_network("recogniser", experiment.model)
     network.borrow(cache)
-    work = _Work(store, CLEAN, experiment, load_bank("", store))
+    work = Work(store, CLEAN, experiment, load_bank("", store))
     first = statistics_of(work, network, cache, jobs=1)
     assert first.shape == (len(store.clips), 3 * 384 * 2)
     (kept,) = cache.glob("statistics-*.npy")
@@ -130,7 +120,7 @@ def test_statistics_are_worked_out_once(config: Path, tmp_path: Path) -> None:
 def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(borrowed, "STEPS", 60)
+    monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=60))
     run = tmp_path / "listener-seed7"
     call = ["--config", str(config), "--jobs", "1", "--conditions", "clean", "g711", "--out", str(run)]
     assert main(call) == 0
@@ -170,7 +160,7 @@ def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from
 def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(borrowed, "STEPS", 5)
+    monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=5))
     heads = load_experiment(config)
     first = replace(
         heads,
@@ -202,7 +192,7 @@ def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
 def test_an_encoder_of_whole_numbers_is_measured_before_its_heads_are_trained(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(borrowed, "STEPS", 5)
+    monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=5))
     config.write_text(config.read_text().replace("blocks = 1\n", "blocks = 1\nwhole = true\n"))
     out = tmp_path / "whole-seed7"
     assert main(["--config", str(config), "--jobs", "1", "--conditions", "clean", "--out", str(out)]) == 0
@@ -214,7 +204,7 @@ def test_an_encoder_of_whole_numbers_is_measured_before_its_heads_are_trained(
     clips, split = split_clips(experiment)
     store = WaveformStore.open_or_build([clips[i] for i in split.heldout], tmp_path / "cache")
     network, _ = load_network(saved)
-    work = _Work(store, CLEAN, experiment, load_bank("", store))
+    work = Work(store, CLEAN, experiment, load_bank("", store))
     heard = statistics_of(work, network, tmp_path / "cache", jobs=1)
     floats = replace(experiment, model={**experiment.model, "whole": False})
     ordinary, _ = build_network("recogniser", floats.model)
@@ -239,3 +229,83 @@ def test_another_architecture_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_missing_experiment_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(tmp_path / "none.toml")]) == 2
     assert "none.toml" in capsys.readouterr().err
+
+
+def test_crops_lie_at_the_start_in_the_middle_and_at_the_end(config: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(config)
+    clips, split = split_clips(experiment)
+    store = WaveformStore.open_or_build([clips[i] for i in split.heldout], tmp_path / "cache")
+    bank, length = load_bank("", store), sample_count(CROP_S)
+    longer = next(i for i in range(len(store.clips)) if store.waveform(i).size > length + CROPS)
+    whole = store.waveform(longer)
+    first, middle, last = (Work(store, f"{CROPPED}-{n}", experiment, bank).waveform(longer) for n in range(CROPS))
+    assert np.array_equal(first, whole[:length]) and np.array_equal(last, whole[-length:])
+    start = (whole.size - length) // 2
+    assert np.array_equal(middle, whole[start : start + length])
+
+
+COMPARISON = (
+    'experiment = "listener.toml"\nseeds = [1, 2]\nfolds = 2\n'
+    '[variants."no passes"]\npasses = 0\n[variants.crops]\ncrops = true\n'
+)
+
+
+def test_ingredients_of_heads_are_compared_out_of_fold(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=20))
+    run = tmp_path / "listener-seed7"
+    assert main(["--config", str(config), "--jobs", "1", "--conditions", "--out", str(run)]) == 0
+    file = tmp_path / "heads.toml"
+    file.write_text(COMPARISON + '[variants.short]\nsteps = 20\nadversary = "speaker"\nsource_balance = 0.5\n')
+    capsys.readouterr()
+    call = ["--config", str(file), "--run", str(run), "--jobs", "1"]
+    assert compare_heads.main([*call, "--only", "crops", "short"]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert rows[0][:6] == ["variant", "seeds", "auc clean", "eer clean", "auc augmented", "eer augmented"]
+    assert [row[:2] for row in rows[2:]] == [["base", "2"], ["crops", "2"], ["short", "2"]]
+    base, crops, short = (row[2:6] for row in rows[2:])
+    assert base[2:] == crops[2:] and base[:2] != crops[:2], (
+        "the same heads, which heard other parts of clean clips"
+    )
+    assert short[2:] != base[2:]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (COMPARISON.replace("passes = 0", "passes = -1"), "passes"),
+        (COMPARISON.replace("passes = 0", "passed = 0"), "variants.no passes.passed"),
+        (COMPARISON.replace("no passes", "base"), "base"),
+        (COMPARISON.replace("folds = 2", "folds = 1"), "folds"),
+        (COMPARISON.replace("folds = 2", "folds = 500"), "500 folds need as many source repositories"),
+    ],
+)
+def test_a_comparison_of_heads_that_makes_no_sense_says_so(
+    text: str, told: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "listener-seed7"
+    if "500" in text:
+        assert main(["--config", str(config), "--jobs", "1", "--conditions", "--out", str(run)]) == 0
+    file = tmp_path / "heads.toml"
+    file.write_text(text)
+    assert compare_heads.main(["--config", str(file), "--run", str(run)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_folds_know_neither_the_places_nor_the_systems_that_they_judge(toy_manifest: Path) -> None:
+    clips = read_manifest(toy_manifest)
+    judged_in_all: list[int] = []
+    for trained, judged in compare_heads.folds_of(clips, 2):
+        assert not {clips[i].source_repo for i in trained} & {clips[i].source_repo for i in judged}
+        spoof = [{clips[i].lineage for i in part if clips[i].is_spoof} - {UNKNOWN} for part in (trained, judged)]
+        assert not spoof[0] & spoof[1]
+        judged_in_all += judged.tolist()
+    assert sorted(judged_in_all) == list(range(len(clips)))
+
+
+def test_the_repositorys_comparison_of_heads_can_be_read() -> None:
+    comparison, recipes = compare_heads.load_comparison(SMOKE.with_name("compare") / "heads.toml")
+    assert list(recipes) == ["base", *comparison.variants]
+    assert len(set(recipes.values())) == len(recipes)
+    load_experiment(SMOKE.with_name("compare") / comparison.experiment)

@@ -24,7 +24,6 @@ Exit codes: 0 done, 2 a file can't be used.
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,16 +52,17 @@ from ml.models.recogniser import Encoder, RecogniserMember, StatisticsHead
 from ml.models.whole_numbers import measure, weights_of
 from ml.processes import spread
 from ml.training.batches import load_bank
+from ml.training.heads import HeadRecipe, joined, train_head
 from ml.training.store import WaveformStore
 from ml.training.train import leave_run, provenance, run_folder, split_clips, starting_point, training_clips
 from ml.vocoders.copies import Copies, clips_key, copies_for
 
 STATISTICS_VERSION = 1
-AUGMENTED, COPIED = "augmented", "copied"
+AUGMENTED, COPIED, CROPPED = "augmented", "copied", "cropped"
+CROPS, CROP_S = 3, 2.0  # at the start, in the middle and at the end; half a window of the service
 HEADS = 3
 """Their logits' mean is better than one's, and costs next to nothing."""
-LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 1e-3, 0.3, 1_500, 256
-DEVIATION_FLOOR = 1e-6  # a statistic that never changes stays finite
+RECIPE = HeadRecipe()
 SHOWN = (CLEAN, "opus_16k", "amr_nb", "noise_10db", "room_0.6s")
 JOBS = 2
 LISTENED_CLIPS = 256  # half of them augmented: thirty thousand frames for up to two thousand numbers
@@ -79,12 +79,12 @@ def listener(network: SpoofNetwork) -> RecogniserMember:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
     """What of a store is to be heard."""
 
     store: WaveformStore
     rendition: str
-    """One of CONDITIONS, or AUGMENTED or COPIED with a number."""
+    """One of CONDITIONS, or AUGMENTED, COPIED or CROPPED with a number."""
     experiment: Experiment
     bank: NoiseBank
     copies: Copies | None = None
@@ -97,8 +97,11 @@ class _Work:
         if self.rendition in CONDITIONS:
             return CONDITIONS[self.rendition](self.store.waveform(index), np.random.default_rng([1, index]))
         name, number = self.rendition.split("-")
-        rng = np.random.default_rng([self.experiment.seed, len(name), int(number), index])
         samples = self.store.waveform(index)
+        if name == CROPPED:
+            start = max(0, samples.size - sample_count(CROP_S)) * int(number) // (CROPS - 1)
+            return samples[start : start + sample_count(CROP_S)]
+        rng = np.random.default_rng([self.experiment.seed, len(name), int(number), index])
         if name == COPIED:
             assert self.copies is not None
             samples = self.copies.waveform(int(number) % len(self.copies.layers), index)
@@ -112,10 +115,10 @@ class _Work:
         return torch.from_numpy(canonicalise(self.waveform(index)).samples)[None]
 
 
-_heard_by: tuple[RecogniserMember, _Work] | None = None  # of this process
+_heard_by: tuple[RecogniserMember, Work] | None = None  # of this process
 
 
-def _start(weights: dict[str, NDArray[Any]], work: _Work) -> None:
+def _start(weights: dict[str, NDArray[Any]], work: Work) -> None:
     global _heard_by  # noqa: PLW0603  a process of the pool has one
     torch.set_num_threads(1)
     network = build_network(work.experiment.architecture, work.experiment.model)[0]
@@ -131,7 +134,7 @@ def _hear(index: int) -> NDArray[np.float32]:
     return found
 
 
-def statistics_of(work: _Work, network: SpoofNetwork, cache: Path, jobs: int) -> NDArray[np.float32]:
+def statistics_of(work: Work, network: SpoofNetwork, cache: Path, jobs: int) -> NDArray[np.float32]:
     """Of all clips of the work, shape (clips, statistics); kept in `cache`."""
     experiment = work.experiment
     weights = {name: value for name, value in network.state_dict().items() if ".backbone." in name}
@@ -151,45 +154,6 @@ def statistics_of(work: _Work, network: SpoofNetwork, cache: Path, jobs: int) ->
         partial.replace(path)
     kept: NDArray[np.float32] = np.load(path)
     return kept
-
-
-def train_head(
-    statistics: NDArray[np.float32],
-    is_spoof: NDArray[np.bool_],
-    seed: int,
-    *,
-    embedding: int = 128,
-    dropout: float = 0.5,
-    steps: int = STEPS,
-) -> StatisticsHead:
-    """Both classes weigh the same, whatever their numbers."""
-    torch.manual_seed(seed)
-    head = StatisticsHead(statistics.shape[1], embedding, dropout).train()
-    head.get_buffer("mean").copy_(torch.from_numpy(statistics.mean(axis=0)))
-    head.get_buffer("deviation").copy_(torch.from_numpy(statistics.std(axis=0) + DEVIATION_FLOOR))
-    inputs, labels = torch.from_numpy(statistics), torch.from_numpy(is_spoof).float()
-    loss = nn.BCEWithLogitsLoss(pos_weight=(1.0 - labels).sum() / labels.sum())
-    optimiser = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    for _ in range(steps):
-        rows = torch.randint(len(inputs), (BATCH,))
-        optimiser.zero_grad()
-        loss(head(inputs[rows])[0], labels[rows]).backward()
-        optimiser.step()
-    return head.eval()
-
-
-@torch.no_grad()
-def joined(heads: Sequence[StatisticsHead], dropout: float) -> StatisticsHead:
-    """One head that gives the mean of their logits, their embeddings side by side."""
-    first = heads[0]
-    whole = StatisticsHead(first.project.in_features, sum(head.project.out_features for head in heads), dropout)
-    for name in ("mean", "deviation"):
-        whole.get_buffer(name).copy_(first.get_buffer(name))
-    whole.project.weight.copy_(torch.cat([head.project.weight for head in heads]))
-    whole.project.bias.copy_(torch.cat([head.project.bias for head in heads]))
-    whole.score.weight.copy_(torch.cat([head.score.weight for head in heads], dim=1) / len(heads))
-    whole.score.bias.copy_(torch.stack([head.score.bias for head in heads]).mean(0))
-    return whole.eval()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +189,7 @@ class _Training:
     def _hear_some(self, frontend: nn.Module, encoder: Encoder) -> None:
         step = max(1, len(self.store.clips) * 2 // LISTENED_CLIPS)
         for rendition in (CLEAN, f"{AUGMENTED}-0"):
-            work = _Work(self.store, rendition, self.experiment, self.bank)
+            work = Work(self.store, rendition, self.experiment, self.bank)
             for index in work.clips()[::step]:
                 encoder(frontend(work.canonical(index)))
 
@@ -240,7 +204,7 @@ class _Training:
         cache = Path(self.experiment.data.cache_dir)
         found, is_spoof = [], []
         for rendition in renditions:
-            work = _Work(self.store, rendition, self.experiment, self.bank, self.copies)
+            work = Work(self.store, rendition, self.experiment, self.bank, self.copies)
             found.append(statistics_of(work, network, cache, self.jobs))
             is_spoof.append([rendition.startswith(COPIED) or self.store.clips[i].is_spoof for i in work.clips()])
         inputs, labels = np.concatenate(found), np.concatenate(is_spoof)
@@ -248,15 +212,12 @@ class _Training:
         size, dropout = head.project.out_features, head.dropout.p
         seeds = range(HEADS * self.experiment.seed, HEADS * (self.experiment.seed + 1))
         return joined(
-            [
-                train_head(inputs, labels, seed, embedding=size // HEADS, dropout=dropout, steps=STEPS)
-                for seed in seeds
-            ],
+            [train_head(inputs, labels, seed, embedding=size // HEADS, dropout=dropout) for seed in seeds],
             dropout,
         )
 
 
-def shipped_logits(scorer: Scorer, work: _Work) -> FloatArray:
+def shipped_logits(scorer: Scorer, work: Work) -> FloatArray:
     """Of all clips, each the mean over its windows, as the library cuts them."""
     logits = []
     for index in work.clips():
@@ -317,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     print("| --- " * (4 + len(kinds)) + "|")
     history = {}
     for condition in options.conditions:
-        work = _Work(heldout, condition, experiment, bank)
+        work = Work(heldout, condition, experiment, bank)
         with torch.no_grad():
             heard = torch.from_numpy(statistics_of(work, network, cache, options.jobs))
             borrowed = whole(heard)[0].double().numpy()
