@@ -35,6 +35,8 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("an ensemble needs members")
+        if all(one.frames == "none" for one in self.members) and not any(r.frame_width for r in self.recognisers):
+            raise ValueError("one of the members must give frame scores")
         hops = {frame_hop_of(one) for one in self.members} | {
             recogniser.frame_hop_samples(r) for r in self.recognisers
         }

@@ -160,8 +160,8 @@ class Member(nn.Module):
         return scores
 
     def frame_parts(self) -> list[nn.Module]:
-        """What gives the frame scores and nothing else."""
-        return [self.head.get_submodule("frame_score")]
+        """What gives the frame scores and nothing else; empty where none are given."""
+        return [part for name, part in self.head.named_children() if name == "frame_score"]
 
     @torch.no_grad()
     def scale_score(self, factor: float) -> None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ml.config import ConfigError
 from ml.models.frontend import FrontendConfig, LogSpectrogram
 from ml.models.heads import (
     AttentiveHead,
@@ -43,7 +44,7 @@ class SeResNetConfig:
     """Over frequency, before the head: `mean_max`, or `rows`, which keeps the position (`heads.FrequencyRows`)."""
     frames: str = "last"
     """Where frame scores come from: `last`, the last stage; `local`, the stages before it too (`heads.LocalFrames`);
-    `own`, a small network of their own beside it (`OwnFrames`)."""
+    `own`, a small network of their own beside it (`OwnFrames`); `none`: another of several members has them."""
     embedding: int = 128
     dropout: float = 0.2
 
@@ -52,8 +53,8 @@ class SeResNetConfig:
             raise ValueError("channels and blocks need one entry a stage each")
         if self.pool not in ("mean_max", "rows"):
             raise ValueError(f"pool must be mean_max or rows, not {self.pool!r}")
-        if self.frames not in ("last", "local", "own"):
-            raise ValueError(f"frames must be last, local or own, not {self.frames!r}")
+        if self.frames not in ("last", "local", "own", "none"):
+            raise ValueError(f"frames must be last, local, own or none, not {self.frames!r}")
         if self.frames == "local" and len(self.channels) < 2:  # the last, and one before it
             raise ValueError("local frames need a stage before the last")
         if self.frames == "own" and not 2 <= len(self.channels) <= len(OWN_CHANNELS) + 1:
@@ -63,11 +64,14 @@ class SeResNetConfig:
 
 
 def build(config: SeResNetConfig) -> SpoofNetwork:
+    if config.frames == "none":
+        raise ConfigError('model.frames = "none" is for a member of several: no other gives frame scores here')
     return SpoofNetwork(member(config))
 
 
 def member(config: SeResNetConfig) -> Member:
-    head = AttentiveHead(config.channels[-1], config.embedding, config.dropout, frames=config.frames != "own")
+    framed = config.frames in ("last", "local")
+    head = AttentiveHead(config.channels[-1], config.embedding, config.dropout, frames=framed)
     frontend, backbone = LogSpectrogram(config.frontend), Backbone(config)
     if config.frames == "local":
         return LocalMember(frontend, backbone, head)

@@ -249,6 +249,20 @@ def test_frames_agree_at_every_length(samples: int) -> None:
     assert first is not None and second is not None and first.shape == second.shape
 
 
+def test_a_seresnet_without_frames_leaves_place_to_the_others() -> None:
+    silent = {**SERESNET, "frames": "none"}
+    network, _ = build_network("ensemble", {"members": [SERESNET, silent]})
+    clip = torch.randn(2, 20_480) * 0.05
+    each, whole = network.eval().each(clip), network(clip)
+    assert each[1].frame_scores is None
+    torch.testing.assert_close(whole.frame_scores, each[0].frame_scores, rtol=0, atol=0)
+    assert all("members.0" in name for name, part in network.named_modules() if part in network.frame_parts())
+    with pytest.raises(ConfigError, match="no other gives frame scores"):
+        build_network("seresnet", silent)
+    with pytest.raises(ConfigError, match="one of the members must give frame scores"):
+        build_network("ensemble", {"members": [silent, silent], "recognisers": [{**RECOGNISER, "frame_width": 0}]})
+
+
 def test_a_recogniser_without_a_frame_head_leaves_place_to_the_others() -> None:
     silent = {**RECOGNISER, "frame_width": 0}
     network, _ = build_network("ensemble", {"members": [SERESNET], "recognisers": [silent]})

@@ -201,7 +201,7 @@ def test_a_network_without_members_is_refused() -> None:
         ("seresnet", {"frontend": {"floor_power": 0.0}}, "floor_power"),
         ("seresnet", {"stem_stride": 0}, "stem_stride"),
         ("seresnet", {"pool": "max"}, "mean_max or rows"),
-        ("seresnet", {"frames": "all"}, "last, local or own"),
+        ("seresnet", {"frames": "all"}, "last, local, own or none"),
         ("seresnet", {"frames": "local", "channels": [8], "blocks": [1]}, "before the last"),
         ("seresnet", {"frames": "own", "channels": [8], "blocks": [1]}, "2 to 5 stages"),
         ("ensemble", {"members": []}, "needs members"),

@@ -4,7 +4,7 @@
         --weights 1 1 --out runs/duet-seed1 runs/placed-seed1 runs/listener_light-seed1
     python -m ml.training.join --config ml/experiments/trio.toml --manifest runs/manifests/earcorpus.csv \\
         --weights 1 1 6 --out runs/trio-seed1 \\
-        models/audio/accurate.onnx#0 models/audio/accurate.onnx#1 runs/listener_base-seed1
+        models/audio/accurate.onnx#0+runs/placed-seed1 models/audio/accurate.onnx#1 runs/listener_base-seed1
 
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), one of
 its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of
