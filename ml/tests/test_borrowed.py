@@ -1,6 +1,5 @@
-"""Heads on a recogniser's layers: what they are trained on, that they learn, and the run that they leave."""
+"""Heads on a recogniser's layers: what they are trained on, and the run that they leave."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +9,12 @@ import torch
 
 from earwitness.waveform import sample_count
 from ml.config import ConfigError, Experiment, load_experiment
-from ml.datasets.manifest import UNKNOWN, Label, read_manifest
+from ml.datasets.manifest import Label, read_manifest
 from ml.evaluation.metrics import roc_auc
 from ml.evaluation.scores import CLEAN
-from ml.models import build_network, encoders
-from ml.models.encoders import BORROWED
-from ml.models.recogniser import Encoder
+from ml.models import build_network
 from ml.tests.conftest import SMOKE
-from ml.tests.test_recogniser import Published
-from ml.training import borrowed, compare_heads
+from ml.training import borrowed
 from ml.training.batches import load_bank
 from ml.training.borrowed import (
     AUGMENTED,
@@ -41,41 +37,10 @@ from ml.vocoders.copies import Copies
 
 pytestmark = pytest.mark.pipeline
 
-TINY = BORROWED["tiny"]
-NEW_TABLE = "\n["
-MODEL = "blocks = 1\nhidden = 8\nheads = 2\nchannels = 60\nembedding = 12\nframe_width = 8\n"
 
-
-@pytest.fixture(scope="module")
-def published() -> bytes:
-    torch.manual_seed(3)
-    return Published(
-        {k: 0.1 * torch.randn_like(v) for k, v in Encoder(TINY, TINY.blocks, TINY.hidden).state_dict().items()}
-    ).whole()
-
-
-@pytest.fixture
-def config(published: bytes, toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The smoke experiment with a network of this architecture, and weights that lie in its cache as if fetched."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    sha256 = hashlib.sha256(published).hexdigest()
-    monkeypatch.setitem(
-        encoders.BORROWED, "tiny", replace(TINY, weights=(replace(TINY.weights[0], sha256=sha256),))
-    )
-    (cache / f"published-{sha256[:16]}.pt").write_bytes(published)
-    text = SMOKE.read_text().replace("runs/smoke/cache", str(cache))
-    text = text.replace("runs/smoke/toy/manifest.csv", str(toy_manifest))
-    before, rest = text.split("[model]")
-    path = tmp_path / "listener.toml"
-    begin = before.replace('architecture = "seresnet"', 'architecture = "recogniser"')
-    path.write_text(f"{begin}[model]\n{MODEL}\n{rest[rest.index(NEW_TABLE) :]}")
-    return path
-
-
-def test_what_is_heard_of_a_clip(config: Path, toy_manifest: Path, tmp_path: Path) -> None:
+def test_what_is_heard_of_a_clip(listener_config: Path, toy_manifest: Path, tmp_path: Path) -> None:
     """As it lies; crops of it through the augmentation, different ones each time; copies of bona fide clips alone."""
-    experiment = load_experiment(config)
+    experiment = load_experiment(listener_config)
     clips = [clip for clip in read_manifest(toy_manifest) if clip.split == "train"][:6]
     assert {clip.label for clip in clips} == set(Label)
     store = WaveformStore.open_or_build(clips, tmp_path / "store")
@@ -99,8 +64,8 @@ def test_what_is_heard_of_a_clip(config: Path, toy_manifest: Path, tmp_path: Pat
     assert np.allclose(still.waveform(still.clips()[0]), 1_000 / 32_767, atol=1e-4)
 
 
-def test_statistics_are_worked_out_once(config: Path, tmp_path: Path) -> None:
-    experiment = load_experiment(config)
+def test_statistics_are_worked_out_once(listener_config: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(listener_config)
     clips, split = split_clips(experiment)
     cache = tmp_path / "cache"
     store = WaveformStore.open_or_build([clips[i] for i in split.heldout], cache)
@@ -118,11 +83,11 @@ def test_statistics_are_worked_out_once(config: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    listener_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=60))
     run = tmp_path / "listener-seed7"
-    call = ["--config", str(config), "--jobs", "1", "--conditions", "clean", "g711", "--out", str(run)]
+    call = ["--config", str(listener_config), "--jobs", "1", "--conditions", "clean", "g711", "--out", str(run)]
     assert main(call) == 0
     assert np.float64(1e-310) * 0.5 > 0.0, "the smallest numbers are not flushed to 0 for whoever called"
     told = capsys.readouterr()
@@ -158,10 +123,10 @@ def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from
 
 
 def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    listener_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=5))
-    heads = load_experiment(config)
+    heads = load_experiment(listener_config)
     first = replace(
         heads,
         name="tuned",
@@ -171,11 +136,11 @@ def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
     run = tmp_path / f"tuned-seed{heads.seed}"
     train(first, run, quiet=True)
     tuned = load(run / "last.pt").averaged_weights
-    text = config.read_text().replace('name = "smoke"', 'name = "small"\nstart_from = "tuned"')
+    text = listener_config.read_text().replace('name = "smoke"', 'name = "small"\nstart_from = "tuned"')
     text = text.replace("[data]\n", "[data]\npasses = 2\n")
-    config.write_text(text.replace("blocks = 1\n", "blocks = 1\nstep = 4\n"))
+    listener_config.write_text(text.replace("blocks = 1\n", "blocks = 1\nstep = 4\n"))
     out = tmp_path / f"small-seed{heads.seed}"
-    call = ["--config", str(config), "--jobs", "1", "--conditions", "clean", "--out", str(out)]
+    call = ["--config", str(listener_config), "--jobs", "1", "--conditions", "clean", "--out", str(out)]
     assert main(call) == 0
     heard = list((tmp_path / "cache").glob("statistics-*.npy"))
     assert len(heard) == 4, "training clips as they lie and twice augmented, and held-out ones"
@@ -190,17 +155,17 @@ def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
 
 
 def test_an_encoder_of_whole_numbers_is_measured_before_its_heads_are_trained(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    listener_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=5))
-    config.write_text(config.read_text().replace("blocks = 1\n", "blocks = 1\nwhole = true\n"))
+    listener_config.write_text(listener_config.read_text().replace("blocks = 1\n", "blocks = 1\nwhole = true\n"))
     out = tmp_path / "whole-seed7"
-    assert main(["--config", str(config), "--jobs", "1", "--conditions", "clean", "--out", str(out)]) == 0
+    assert main(["--config", str(listener_config), "--jobs", "1", "--conditions", "clean", "--out", str(out)]) == 0
     saved = load(out / "last.pt")
     steps = [float(value) for name, value in saved.averaged_weights.items() if name.endswith(".step")]
     assert len(steps) == 2 + 6 + 4, "of the convolutions, the block's layers and its attention"
     assert 1.0 not in steps
-    experiment = load_experiment(config)
+    experiment = load_experiment(listener_config)
     clips, split = split_clips(experiment)
     store = WaveformStore.open_or_build([clips[i] for i in split.heldout], tmp_path / "cache")
     network, _ = load_network(saved)
@@ -231,8 +196,8 @@ def test_a_missing_experiment_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "none.toml" in capsys.readouterr().err
 
 
-def test_crops_lie_at_the_start_in_the_middle_and_at_the_end(config: Path, tmp_path: Path) -> None:
-    experiment = load_experiment(config)
+def test_crops_lie_at_the_start_in_the_middle_and_at_the_end(listener_config: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(listener_config)
     clips, split = split_clips(experiment)
     store = WaveformStore.open_or_build([clips[i] for i in split.heldout], tmp_path / "cache")
     bank, length = load_bank("", store), sample_count(CROP_S)
@@ -242,70 +207,7 @@ def test_crops_lie_at_the_start_in_the_middle_and_at_the_end(config: Path, tmp_p
     assert np.array_equal(first, whole[:length]) and np.array_equal(last, whole[-length:])
     start = (whole.size - length) // 2
     assert np.array_equal(middle, whole[start : start + length])
-
-
-COMPARISON = (
-    'experiment = "listener.toml"\nseeds = [1, 2]\nfolds = 2\n'
-    '[variants."no passes"]\npasses = 0\n[variants.crops]\ncrops = true\n'
-)
-
-
-def test_ingredients_of_heads_are_compared_out_of_fold(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(borrowed, "RECIPE", HeadRecipe(steps=20))
-    run = tmp_path / "listener-seed7"
-    assert main(["--config", str(config), "--jobs", "1", "--conditions", "--out", str(run)]) == 0
-    file = tmp_path / "heads.toml"
-    file.write_text(COMPARISON + '[variants.short]\nsteps = 20\nadversary = "speaker"\nsource_balance = 0.5\n')
-    capsys.readouterr()
-    call = ["--config", str(file), "--run", str(run), "--jobs", "1"]
-    assert compare_heads.main([*call, "--only", "crops", "short"]) == 0
-    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
-    assert rows[0][:6] == ["variant", "seeds", "auc clean", "eer clean", "auc augmented", "eer augmented"]
-    assert [row[:2] for row in rows[2:]] == [["base", "2"], ["crops", "2"], ["short", "2"]]
-    base, crops, short = (row[2:6] for row in rows[2:])
-    assert base[2:] == crops[2:] and base[:2] != crops[:2], (
-        "the same heads, which heard other parts of clean clips"
-    )
-    assert short[2:] != base[2:]
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (COMPARISON.replace("passes = 0", "passes = -1"), "passes"),
-        (COMPARISON.replace("passes = 0", "passed = 0"), "variants.no passes.passed"),
-        (COMPARISON.replace("no passes", "base"), "base"),
-        (COMPARISON.replace("folds = 2", "folds = 1"), "folds"),
-        (COMPARISON.replace("folds = 2", "folds = 500"), "500 folds need as many source repositories"),
-    ],
-)
-def test_a_comparison_of_heads_that_makes_no_sense_says_so(
-    text: str, told: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "listener-seed7"
-    if "500" in text:
-        assert main(["--config", str(config), "--jobs", "1", "--conditions", "--out", str(run)]) == 0
-    file = tmp_path / "heads.toml"
-    file.write_text(text)
-    assert compare_heads.main(["--config", str(file), "--run", str(run)]) == 2
-    assert told in capsys.readouterr().err
-
-
-def test_folds_know_neither_the_places_nor_the_systems_that_they_judge(toy_manifest: Path) -> None:
-    clips = read_manifest(toy_manifest)
-    judged_in_all: list[int] = []
-    for trained, judged in compare_heads.folds_of(clips, 2):
-        assert not {clips[i].source_repo for i in trained} & {clips[i].source_repo for i in judged}
-        spoof = [{clips[i].lineage for i in part if clips[i].is_spoof} - {UNKNOWN} for part in (trained, judged)]
-        assert not spoof[0] & spoof[1]
-        judged_in_all += judged.tolist()
-    assert sorted(judged_in_all) == list(range(len(clips)))
-
-
-def test_the_repositorys_comparison_of_heads_can_be_read() -> None:
-    comparison, recipes = compare_heads.load_comparison(SMOKE.with_name("compare") / "heads.toml")
-    assert list(recipes) == ["base", *comparison.variants]
-    assert len(set(recipes.values())) == len(recipes)
-    load_experiment(SMOKE.with_name("compare") / comparison.experiment)
+    shorter = next(i for i in range(len(store.clips)) if store.waveform(i).size < length)
+    for number in range(CROPS):
+        crop = Work(store, f"{CROPPED}-{number}", experiment, bank).waveform(shorter)
+        assert np.array_equal(crop, store.waveform(shorter))

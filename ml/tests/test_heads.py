@@ -50,19 +50,33 @@ def test_each_ingredient_changes_the_head_and_leaves_it_able_to_tell(changed: di
     features, is_spoof = clips()
     groups = (features[:, 11] > 3.0).astype(np.intp)
     long = replace(PLAIN, steps=200)
-    plain = said(train_head(features[:500], is_spoof[:500], 1, recipe=PLAIN), features[500:])
-    without = said(train_head(features[:500], is_spoof[:500], 1, recipe=long), features[500:])
+    # Without dropout nothing is drawn but the rows: what changes the head is not that other numbers were drawn.
+    without = said(train_head(features[:500], is_spoof[:500], 1, recipe=long, dropout=0.0), features[500:])
     recipe = replace(long, **changed)  # type: ignore[arg-type]
-    head = train_head(features[:500], is_spoof[:500], 1, recipe=recipe, groups=groups[:500])
+    head = train_head(features[:500], is_spoof[:500], 1, recipe=recipe, groups=groups[:500], dropout=0.0)
     with_it = said(head, features[500:])
-    assert not np.array_equal(with_it, without) and not np.array_equal(with_it, plain)
+    assert not np.array_equal(with_it, without)
     assert roc_auc(with_it, is_spoof[500:]) > 0.9
+
+
+def test_what_is_mixed_half_and_half_is_never_told_apart_as_surely() -> None:
+    features, is_spoof = clips()
+    long = replace(PLAIN, steps=200)
+    plain = said(train_head(features, is_spoof, 1, recipe=long, dropout=0.0), features)
+    mixed = said(train_head(features, is_spoof, 1, recipe=replace(long, mixup_alpha=1e4), dropout=0.0), features)
+    assert np.abs(mixed).mean() < 0.8 * np.abs(plain).mean()
+
+
+def test_even_the_smallest_average_is_of_trained_weights() -> None:
+    features, is_spoof = clips()
+    recipe = replace(PLAIN, steps=200, averaged_share=1e-9)
+    last = train_head(features, is_spoof, 1, recipe=replace(recipe, averaged_share=0.0))
+    assert np.array_equal(said(train_head(features, is_spoof, 1, recipe=recipe), features), said(last, features))
 
 
 def test_every_ingredient_that_trains_is_tried_above() -> None:
     tried = {name for changed in INGREDIENTS for name in changed}
-    of_the_comparison = {"passes", "source_balance", "source_pairing", "crops", "adversary_weight"}
-    assert tried | of_the_comparison == {field.name for field in fields(HeadRecipe)}
+    assert tried | {"adversary_weight"} == {field.name for field in fields(HeadRecipe)}
 
 
 def test_what_is_drawn_more_often_counts_more() -> None:
@@ -95,14 +109,29 @@ def test_an_adversary_makes_a_head_lean_less_on_the_group() -> None:
     assert told_apart_among_human(1.0) < (leans + 0.5) / 2
 
 
-def test_a_recipe_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ConfigError, match="adversary"):
-        HeadRecipe(adversary="weather")
-    with pytest.raises(ConfigError, match="steps"):
-        HeadRecipe(steps=0)
-    features, is_spoof = clips(50)
-    with pytest.raises(ValueError, match="groups"):
-        train_head(features, is_spoof, 1, recipe=HeadRecipe(adversary="speaker"))
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"adversary": "weather"}, "adversary"),
+        ({"steps": 0}, "steps"),
+        ({"averaged_share": 1.5}, "averaged_share"),
+        ({"mixup_alpha": -1.0}, "mixup_alpha"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(keys: dict[str, float | str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        HeadRecipe(**keys)  # type: ignore[arg-type]
+
+
+def test_an_adversary_needs_somebody_to_know() -> None:
+    features, is_spoof = clips()
+    recipe = replace(PLAIN, adversary="speaker")
+    nobody = np.full(600, UNKNOWN_GROUP)
+    for groups in (None, nobody):
+        with pytest.raises(ConfigError, match="of no clip is it known"):
+            train_head(features, is_spoof, 1, recipe=recipe, groups=groups)
+    nobody[0] = 0  # in most batches nobody is known
+    assert np.isfinite(said(train_head(features, is_spoof, 1, recipe=recipe, groups=nobody), features)).all()
 
 
 def test_joined_heads_give_the_mean_of_their_logits() -> None:

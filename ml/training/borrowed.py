@@ -138,9 +138,10 @@ def statistics_of(work: Work, network: SpoofNetwork, cache: Path, jobs: int) -> 
     """Of all clips of the work, shape (clips, statistics); kept in `cache`."""
     experiment = work.experiment
     weights = {name: value for name, value in network.state_dict().items() if ".backbone." in name}
+    cropped = f"{CROPS}{CROP_S}" if work.rendition.startswith(CROPPED) else ""
     told = hashlib.sha256(
         f"{STATISTICS_VERSION}{clips_key(work.store)}{work.rendition}{experiment.seed}{experiment.augment}"
-        f"{experiment.data.crop_s_min}{experiment.data.crop_s_max}{experiment.vocoders}".encode()
+        f"{experiment.data.crop_s_min}{experiment.data.crop_s_max}{experiment.vocoders}{cropped}".encode()
     )
     for value in weights.values():
         told.update(value.numpy().tobytes())
@@ -212,7 +213,10 @@ class _Training:
         size, dropout = head.project.out_features, head.dropout.p
         seeds = range(HEADS * self.experiment.seed, HEADS * (self.experiment.seed + 1))
         return joined(
-            [train_head(inputs, labels, seed, embedding=size // HEADS, dropout=dropout) for seed in seeds],
+            [
+                train_head(inputs, labels, seed, embedding=size // HEADS, dropout=dropout, recipe=RECIPE)
+                for seed in seeds
+            ],
             dropout,
         )
 

@@ -30,7 +30,7 @@ from ml.evaluation.scores import CLEAN
 from ml.training.checkpoint import load, load_network
 from ml.training.inference import judge_waveforms
 from ml.training.store import WaveformStore
-from ml.training.train import CHECKPOINT_NAME, split_clips, train
+from ml.training.train import CHECKPOINT_NAME, check_same_run, split_clips, train
 
 BASE = "base"
 RESULT_NAME = "compared.json"
@@ -63,9 +63,15 @@ def load_comparison(path: Path) -> Comparison:
 
 
 def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, quiet: bool = False) -> Figures:
-    """Train (or go on with) one run and score its held-out part; what was scored before is read and not redone."""
+    """Train (or go on with) one run and score its held-out part; what was scored before is read and not redone.
+
+    Raises ConfigError where the folder holds a run of another experiment, as when a comparison's base has changed.
+    """
     result = out / RESULT_NAME
-    figures: Figures = json.loads(result.read_text()) if result.exists() else {}
+    figures: Figures = {}
+    if result.exists():
+        check_same_run(load(out / CHECKPOINT_NAME), experiment, out)
+        figures = json.loads(result.read_text())
     if all(f"auc {name}" in figures for name in conditions):
         return figures
     train(experiment, out, quiet=quiet)

@@ -9,7 +9,7 @@ Training takes seconds, so an ingredient can be judged over all training clips, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +20,13 @@ from torch.nn import functional as F
 from ml.config import ConfigError
 from ml.models.recogniser import StatisticsHead
 from ml.training.losses import contrastive_loss, one_class_loss
+from ml.training.mixing import partners
 from ml.training.sharpness import climbed
 
 LEARNING_RATE, WEIGHT_DECAY, STEPS, BATCH = 1e-3, 0.3, 1_500, 256
 DEVIATION_FLOOR = 1e-6  # a statistic that never changes stays finite
 UNKNOWN_GROUP = -1
-TEACHERS = 1_000  # more than anybody has: no teacher shares its seed with a pupil or with another's teacher
+TEACHERS = 1_000  # more than anybody has: no teacher shares its seed with another pupil's
 ADVERSARY_SIZE = 64
 """Neurons of the network that guesses the group from the embedding."""
 
@@ -34,14 +35,9 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class HeadRecipe:
-    """What a head is trained on and how; the defaults are those of the shipped ones."""
+    """How a head is trained; the defaults are those of the shipped ones."""
 
     steps: int = STEPS
-    passes: int = 1
-    """Random crops of each clip through the augmentation, beside the clip as it lies."""
-    source_balance: float = 1.0
-    source_pairing: float = 0.0
-    """`ml.training.sampling.draw_weights`; as they are here every clip of a class is drawn as often."""
     one_class_weight: float = 0.0
     contrastive_weight: float = 0.0
     """Of two losses of the embedding; `ml.training.losses`."""
@@ -50,21 +46,37 @@ class HeadRecipe:
     sharpness_radius: float = 0.0
     """Of sharpness-aware minimisation (Foret et al., 2021); 0 switches it off."""
     averaged_share: float = 0.0
-    """The head is the mean of its weights over this last share of the steps (Izmailov et al., 2018)."""
+    """The head is the mean of its weights over this last share of the steps (Izmailov et al., 2018); 0: of none."""
     adversary: str = ""
     """`speaker` or `source_set`: a small network guesses it from the embedding, which is trained to leave it guessing
     (gradient reversal; Ganin et al., 2016)."""
     adversary_weight: float = 0.1
     distilled_from: int = 0
     """The head learns the mean answer of as many heads, trained before it, beside the labels (Hinton et al., 2015)."""
-    crops: bool = False
-    """At test time the mean over crops (`ml.training.borrowed.CROPS` of them) in the place of the whole clip."""
 
     def __post_init__(self) -> None:
         if self.adversary not in ("", "speaker", "source_set"):
             raise ConfigError(f'adversary must be "speaker" or "source_set", not {self.adversary!r}')
-        if self.steps < 1 or min(self.passes, self.distilled_from) < 0:
-            raise ConfigError("steps must be 1 or more, passes and distilled_from 0 or more")
+        if self.steps < 1 or self.distilled_from < 0:
+            raise ConfigError("steps must be 1 or more, distilled_from 0 or more")
+        if not 0.0 <= self.averaged_share <= 1.0:
+            raise ConfigError("averaged_share must lie between 0 and 1")
+        weights = (self.one_class_weight, self.contrastive_weight, self.adversary_weight)
+        if min(*weights, self.mixup_alpha, self.sharpness_radius) < 0.0:
+            raise ConfigError("weights, mixup_alpha and sharpness_radius must be 0 or more")
+
+
+class _Drawn(NamedTuple):
+    """What one step is made of."""
+
+    inputs: Tensor
+    """(batch, statistics)"""
+    targets: Tensor
+    """(batch,): what is to be said, 0 to 1"""
+    labels: Tensor
+    """(batch,): 1 is spoof"""
+    groups: Tensor | None
+    """(batch,)"""
 
 
 def train_head(
@@ -103,8 +115,8 @@ class _HeadTraining:
         drawn: FloatArray | None,
         groups: NDArray[np.intp] | None,
     ) -> None:
-        if recipe.adversary and groups is None:
-            raise ValueError("an adversary needs groups to guess")
+        if recipe.adversary and (groups is None or groups.max() == UNKNOWN_GROUP):
+            raise ConfigError(f"an adversary can't guess the {recipe.adversary}: of no clip is it known")
         self.recipe = recipe
         self.inputs = torch.from_numpy(statistics)
         self.mean, self.deviation = (
@@ -132,46 +144,49 @@ class _HeadTraining:
         adversary = None if self.groups is None else _adversary(embedding, int(self.groups.max()) + 1)
         trained = list(head.parameters()) + ([] if adversary is None else list(adversary.parameters()))
         optimiser = torch.optim.AdamW(trained, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        first_averaged = self.recipe.steps - round(self.recipe.averaged_share * self.recipe.steps)
-        average = torch.optim.swa_utils.AveragedModel(head) if self.recipe.averaged_share else None
+        share = self.recipe.averaged_share
+        averaged_steps = max(1, round(share * self.recipe.steps)) if share else 0
+        average = torch.optim.swa_utils.AveragedModel(head) if averaged_steps else None
         for step in range(self.recipe.steps):
-            rows = self._rows()
+            drawn = self._draw()
             optimiser.zero_grad()
-            self._loss(head, adversary, rows).backward()  # type: ignore[no-untyped-call]
+            self._loss(head, adversary, drawn).backward()  # type: ignore[no-untyped-call]
             if self.recipe.sharpness_radius:
                 with climbed([head], self.recipe.sharpness_radius):
                     optimiser.zero_grad()
-                    self._loss(head, adversary, rows).backward()  # type: ignore[no-untyped-call]
+                    self._loss(head, adversary, drawn).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            if average is not None and step >= first_averaged:
+            if average is not None and step >= self.recipe.steps - averaged_steps:
                 average.update_parameters(head)
         if average is not None:
             head.load_state_dict(average.module.state_dict())
         return head.eval()
 
-    def _rows(self) -> Tensor:
+    def _draw(self) -> _Drawn:
         if self.drawn is None:
-            return torch.randint(len(self.inputs), (BATCH,))
-        return torch.multinomial(self.drawn, BATCH, replacement=True)
-
-    def _loss(self, head: StatisticsHead, adversary: nn.Module | None, rows: Tensor) -> Tensor:
-        recipe = self.recipe
-        inputs, targets, labels = self.inputs[rows], self.targets[rows], self.labels[rows]
-        if recipe.mixup_alpha:
-            share = torch.distributions.Beta(recipe.mixup_alpha, recipe.mixup_alpha).sample((len(rows),))
-            share, other = torch.maximum(share, 1.0 - share), torch.randperm(len(rows))
+            rows = torch.randint(len(self.inputs), (BATCH,))
+        else:
+            rows = torch.multinomial(self.drawn, BATCH, replacement=True)
+        inputs, targets = self.inputs[rows], self.targets[rows]
+        if self.recipe.mixup_alpha:
+            share, other = partners(len(rows), self.recipe.mixup_alpha)
             inputs = share[:, None] * inputs + (1.0 - share)[:, None] * inputs[other]
             targets = share * targets + (1.0 - share) * targets[other]
-        score, embedding = head(inputs)
-        loss = F.binary_cross_entropy_with_logits(score, targets, pos_weight=self.spoof_weight)
+        return _Drawn(inputs, targets, self.labels[rows], None if self.groups is None else self.groups[rows])
+
+    def _loss(self, head: StatisticsHead, adversary: nn.Module | None, drawn: _Drawn) -> Tensor:
+        recipe = self.recipe
+        score, embedding = head(drawn.inputs)
+        loss = F.binary_cross_entropy_with_logits(score, drawn.targets, pos_weight=self.spoof_weight)
         if recipe.one_class_weight:
-            loss = loss + recipe.one_class_weight * one_class_loss(embedding, labels)
+            loss = loss + recipe.one_class_weight * one_class_loss(embedding, drawn.labels)
         if recipe.contrastive_weight:
-            loss = loss + recipe.contrastive_weight * contrastive_loss(embedding, labels)
-        if adversary is not None and self.groups is not None:
-            group = self.groups[rows]
-            guessed = adversary(_Reversed.apply(embedding, recipe.adversary_weight))  # type: ignore[no-untyped-call]
-            loss = loss + F.cross_entropy(guessed, group, ignore_index=UNKNOWN_GROUP)
+            loss = loss + recipe.contrastive_weight * contrastive_loss(embedding, drawn.labels)
+        if adversary is not None and drawn.groups is not None:
+            known = drawn.groups != UNKNOWN_GROUP
+            if bool(known.any()):  # of none the mean is no number
+                reversed_ = _Reversed.apply(embedding[known], recipe.adversary_weight)  # type: ignore[no-untyped-call]
+                loss = loss + F.cross_entropy(adversary(reversed_), drawn.groups[known])
         return loss
 
 
