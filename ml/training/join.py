@@ -4,14 +4,16 @@
         --weights 1 1 --out runs/duet-seed1 runs/placed-seed1 runs/listener_light-seed1
     python -m ml.training.join --config ml/experiments/trio.toml --manifest runs/manifests/earcorpus.csv \\
         --weights 1 1 6 --out runs/trio-seed1 \\
-        models/audio/accurate.onnx#0+runs/placed-seed1 models/audio/accurate.onnx#1 runs/listener_base-seed1
+        runs/placed-seed1 models/audio/accurate.onnx#1 runs/listener_base-seed1
 
 A source for each member of the experiment's network, in order: a run's folder (its averaged weights at the end), one of
 its checkpoints (`RUN/best.pt`), or a graph that was shipped, whose run is no longer there; `#N` names one member of
 several. `SOURCE+OTHER` takes what gives the frame scores from OTHER: heads of the clip may be new while the layers that
 both read have stayed.
 Scores of the members are brought to the spread of the first one's over the held-out clips, which asks for no labels:
-their mean is then a vote of equals, or as `--weights` says.
+their mean is then a vote of equals, or as `--weights` says. Frame scores keep their size, and reports add them to the
+score of the window: the first source is to be what they were trained beside, as it was then, and not a member of a
+joined graph, whose scores have been brought to another size.
 Leaves a checkpoint like that of a finished run. Exit codes: 0 done, 2 a source can't be used.
 """
 
