@@ -1,6 +1,7 @@
 """Comparisons of what heads are trained on and how: what is judged by whom, what is refused, what the table says."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,11 @@ def test_a_comparison_that_makes_no_sense_is_refused(
 
 
 def test_what_cannot_be_compared_is_refused(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: Path,
+    toy_manifest: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "heads.toml"
     file.write_text(BEGIN)
@@ -96,6 +101,10 @@ def test_what_cannot_be_compared_is_refused(
     assert main(call) == 2
     assert "500 folds need as many source repositories" in capsys.readouterr().err
     file.write_text(BEGIN)
+    one_source = tmp_path / "one-source.csv"
+    one_source.write_text(re.sub(r"toy-train-\d+", "toy-train", toy_manifest.read_text()))
+    assert main([*call, "--manifest", str(one_source)]) == 2
+    assert "comes from too few source repositories" in capsys.readouterr().err
     loaded = checkpoint.load
 
     def trained(path: Path) -> Any:

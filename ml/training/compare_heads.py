@@ -33,7 +33,7 @@ from earwitness.errors import ModelError
 from ml.augment import NoiseBank
 from ml.config import ConfigError, Experiment, parse
 from ml.datasets.errors import DatasetError
-from ml.datasets.manifest import UNKNOWN, Clip
+from ml.datasets.manifest import UNKNOWN, Clip, read_manifest
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.evaluation.scores import CLEAN
 from ml.models import SpoofNetwork
@@ -214,11 +214,14 @@ def _material(options: argparse.Namespace, comparison: HeadComparison, variants:
         raise ConfigError(f"the encoder of {options.run} was trained on the clips that it would be judged by")
     if experiment.vocoders:
         raise ConfigError(f"heads of {options.run} are trained on copies too, which are not compared")
-    clips, split = split_clips(experiment)
-    if with_fold_groups(clips) != clips:
+    published = [
+        c for c in read_manifest(Path(experiment.data.manifest)) if c.split == experiment.data.train_split
+    ]
+    if with_fold_groups(published) != published:
         raise ConfigError(
             f"{experiment.data.manifest} comes from too few source repositories to be folded by them"
         )
+    clips, split = split_clips(experiment)
     store = WaveformStore.open_or_build(training_clips(experiment, clips, split), Path(experiment.data.cache_dir))
     passes = [experiment.data.passes if variant.passes is None else variant.passes for variant in variants]
     return _Material(
