@@ -42,6 +42,10 @@ def test_variants_are_trained_compared_and_not_trained_again(
     assert main(call) == 0
     assert capsys.readouterr().out == first
     assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+    base = tmp_path / "base.toml"
+    base.write_text(base.read_text().replace("[train]", "[train]\nweight_decay = 0.5"))
+    assert main(call) == 2, "figures of another base don't belong into the same table"
+    assert "holds a run of another experiment" in capsys.readouterr().err
 
 
 def test_the_table_gives_mean_and_spread_in_per_cent() -> None:
