@@ -18,9 +18,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml.config import ConfigError, Experiment, load_experiment, parse
 from ml.datasets.errors import DatasetError
@@ -35,6 +36,7 @@ from ml.training.train import CHECKPOINT_NAME, check_same_run, split_clips, trai
 BASE = "base"
 RESULT_NAME = "compared.json"
 Figures = dict[str, float]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,27 @@ def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, qui
         rng = np.random.default_rng(1)  # the same noises and rooms for every run
         worse = [CONDITIONS[name](store.waveform(i), rng) for i in range(len(store.clips))]
         score = judge_waveforms(network, worse, bf16=experiment.train.precision == "bf16").score.astype(np.float64)
-        figures[f"auc {name}"] = roc_auc(score, is_spoof)
-        figures[f"eer {name}"] = equal_error_rate(score, is_spoof)[0]
+        figures |= told_apart(name, score, is_spoof)
         if name == CLEAN:
             figures |= {f"eer {kind}": rate for kind, rate in eer_by_kind(score, is_spoof, kinds).items()}
     result.write_text(json.dumps(figures, indent=1) + "\n")
     return figures
+
+
+def told_apart(condition: str, score: NDArray[np.float64], is_spoof: NDArray[np.bool_]) -> Figures:
+    """The two figures of a condition that every comparison prints."""
+    return {
+        f"auc {condition}": roc_auc(score, is_spoof),
+        f"eer {condition}": equal_error_rate(score, is_spoof)[0],
+    }
+
+
+def chosen(variants: Mapping[str, T], only: Sequence[str] | None) -> dict[str, T]:
+    """The base and those of `only`, or all. Raises ConfigError for a name that is none of theirs."""
+    named = [name for name in variants if name != BASE]
+    if unknown := set(only or ()) - set(named):
+        raise ConfigError(f"no variant {min(unknown)!r}; there are: {', '.join(named)}")
+    return {name: variant for name, variant in variants.items() if name == BASE or name in (only or named)}
 
 
 def table(results: Mapping[str, Sequence[Figures]]) -> str:
@@ -120,19 +137,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         comparison = load_comparison(options.config)
-        if unknown := set(options.only or ()) - set(comparison.variants):
-            raise ConfigError(f"no variant {min(unknown)!r}; there are: {', '.join(comparison.variants)}")
-        chosen = {
-            BASE: {},
-            **{k: v for k, v in comparison.variants.items() if k in (options.only or comparison.variants)},
-        }
+        variants: dict[str, Any] = chosen({BASE: {}, **comparison.variants}, options.only)
         seeds = options.seeds or comparison.seeds
         file = options.config.with_name(comparison.base)
         data = {} if options.manifest is None else {"data.manifest": options.manifest}
         # Every experiment is read before the first is run: a wrong key is told now and not in the small hours.
         runs = {
             name: [load_experiment(file, {**data, **changes, "seed": seed}) for seed in seeds]
-            for name, changes in chosen.items()
+            for name, changes in variants.items()
         }
         results: dict[str, list[Figures]] = {name: [] for name in runs}
         for number, seed in enumerate(seeds):  # a seed of everything first: a table can be had early

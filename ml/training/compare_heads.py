@@ -11,8 +11,8 @@ Heads are trained on statistics of the encoder of a finished run of `ml.training
 repositories; of what a fold is trained on, spoof clips by systems that it judges are left out. So all training clips of
 the corpus are judged, by heads that knew neither place nor system, as they lie and through a pass of the augmentation
 that no head was trained on; own renderings are trained on in every fold and judged in none. Prints a table for
-docs/experiments.md, mean and spread over the seeds, of the seeds that are done where it is stopped. Statistics are kept
-in the run's cache, heads are not: one takes a minute. Exit codes: 0 done, 2 a file can't be used.
+docs/experiments.md, mean and spread over the seeds, of those that are done where it is interrupted. Statistics are kept
+in the run's cache, heads are not: a variant takes minutes a seed. Exit codes: 0 done, 2 a file can't be used.
 """
 
 import argparse
@@ -34,13 +34,13 @@ from ml.augment import NoiseBank
 from ml.config import ConfigError, Experiment, parse
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import UNKNOWN, Clip, read_manifest
-from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
+from ml.evaluation.metrics import eer_by_kind
 from ml.evaluation.scores import CLEAN
 from ml.models import SpoofNetwork
 from ml.training.batches import load_bank
 from ml.training.borrowed import AUGMENTED, CROPPED, CROPS, HEADS, RECIPE, Work, listener, statistics_of
 from ml.training.checkpoint import load, load_network
-from ml.training.compare import BASE, Figures, table
+from ml.training.compare import BASE, Figures, chosen, table, told_apart
 from ml.training.heads import UNKNOWN_GROUP, HeadRecipe, train_head
 from ml.training.renderings import SOURCE
 from ml.training.sampling import draw_weights, with_fold_groups
@@ -67,6 +67,9 @@ class Variant:
     def __post_init__(self) -> None:
         if self.passes is not None and self.passes < 0:
             raise ConfigError("passes must be 0 or more")
+
+    def passes_of(self, experiment: Experiment) -> int:
+        return experiment.data.passes if self.passes is None else self.passes
 
     @property
     def even(self) -> bool:
@@ -159,15 +162,12 @@ class _Material:
         number = {name: i for i, name in enumerate(sorted(set(names) - {UNKNOWN}))}
         return np.array([number.get(name, UNKNOWN_GROUP) for name in names], dtype=np.intp)
 
-    def passes(self, variant: Variant) -> int:
-        return self.experiment.data.passes if variant.passes is None else variant.passes
-
 
 def judge(material: _Material, variant: Variant, seed: int) -> Figures:
     """Figures over the clips of the corpus, each judged by a head that did not know its repository or its system."""
     clips = material.store.clips
     is_spoof = np.array([clip.is_spoof for clip in clips])
-    names = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(material.passes(variant)))]
+    names = [CLEAN, *(f"{AUGMENTED}-{number}" for number in range(variant.passes_of(material.experiment)))]
     passes = [material.statistics(name) for name in names]
     judged_as = {CLEAN: [passes[0]], AUGMENTED: [material.statistics(material.unheard)]}
     if variant.crops:
@@ -194,10 +194,9 @@ def judge(material: _Material, variant: Variant, seed: int) -> Figures:
                 logits[name][judged] = np.mean(said, axis=0)
     published = np.concatenate([judged for _, judged in material.folds])
     kinds = np.array([clip.kind for clip in clips])[published]
-    figures = {}
+    figures: Figures = {}
     for name, score in logits.items():
-        figures[f"auc {name}"] = roc_auc(score[published], is_spoof[published])
-        figures[f"eer {name}"] = equal_error_rate(score[published], is_spoof[published])[0]
+        figures |= told_apart(name, score[published], is_spoof[published])
     by_kind = eer_by_kind(logits[CLEAN][published], is_spoof[published], kinds)
     return figures | {f"eer {kind}": rate for kind, rate in by_kind.items()}
 
@@ -223,14 +222,13 @@ def _material(options: argparse.Namespace, comparison: HeadComparison, variants:
         )
     clips, split = split_clips(experiment)
     store = WaveformStore.open_or_build(training_clips(experiment, clips, split), Path(experiment.data.cache_dir))
-    passes = [experiment.data.passes if variant.passes is None else variant.passes for variant in variants]
     return _Material(
         experiment=experiment,
         network=network,
         store=store,
         bank=load_bank(experiment.data.noise_dir, store),
         folds=folds_of(store.clips, comparison.folds),
-        unheard=f"{AUGMENTED}-{max(passes)}",
+        unheard=f"{AUGMENTED}-{max(variant.passes_of(experiment) for variant in variants)}",
         jobs=options.jobs,
     )
 
@@ -252,18 +250,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         comparison, variants = load_comparison(options.config)
-        if unknown := set(options.only or ()) - set(comparison.variants):
-            raise ConfigError(f"no variant {min(unknown)!r}; there are: {', '.join(comparison.variants)}")
+        compared = chosen(variants, options.only)
         material = _material(options, comparison, list(variants.values()))
     except (ConfigError, DatasetError, ModelError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    chosen = {name: variants[name] for name in variants if name == BASE or name in (options.only or variants)}
     results: dict[str, list[Figures]] = {}
     torch.set_flush_denormal(True)  # moments of weights that decayed to nothing make a step ten times as long
     try:
         for seed in options.seeds or comparison.seeds:  # a seed of everything first: a table can be had early
-            for name, variant in chosen.items():
+            for name, variant in compared.items():
                 results.setdefault(name, []).append(judge(material, variant, seed))
                 print(f"{name}, seed {seed}: {json.dumps(results[name][-1])}", file=sys.stderr, flush=True)
     except ConfigError as error:
