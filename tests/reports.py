@@ -107,7 +107,7 @@ GROUNDS = Grounds(
         Signal("noise_dbfs", "Noise floor", None, "dBFS", "A standard"),
     ),
     explanations=(
-        Explanation("verdict_deepfake", Severity.VERDICT, Direction.SPOOF, "Strong evidence of synthesis."),
+        Explanation("verdict_deepfake", Severity.VERDICT, Direction.SPOOF, "Evidence of synthesis."),
         Explanation(
             "pitch_flat", Severity.EVIDENCE, Direction.SPOOF, "Pitch is unusually consistent.", {"sd": 0.9}
         ),

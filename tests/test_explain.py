@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.explain import Finding, clock, percent
+from earwitness.calibration import posterior
+from earwitness.explain import AtPrior, Finding, clock, percent
 from earwitness.explain import explain as explanations
 from earwitness.explain_catalogue import Code
 from earwitness.finding import Abstention, Stretch, Verdict
@@ -56,7 +57,7 @@ FIGURES = "Measured: 7.2 s of speech in 9.0 s, at -25 dBFS, 40 dB above the nois
     [
         (
             finding(0.95, 0.99),
-            f"Strong evidence of synthesis: {PROBABILITY} 95.0 %, at or above the threshold of 80.0 %.",
+            f"Evidence of synthesis: {PROBABILITY} 95.0 %, at or above the threshold of 80.0 %.",
             "The strongest evidence lies from 4.0 s to 8.0 s, where the probability is 99.0 %.",
         ),
         (
@@ -86,7 +87,7 @@ def test_the_sentences_of_an_abstention() -> None:
 
 
 CLAIMS = {
-    Verdict.DEEPFAKE: "Strong evidence of synthesis",
+    Verdict.DEEPFAKE: "Evidence of synthesis",
     Verdict.AUTHENTIC: "Little evidence of synthesis",
     Verdict.SUSPICIOUS: "inconclusive",
 }
@@ -275,7 +276,7 @@ def any_findings(draw: st.DrawFn) -> Finding:
 
 
 POINTS_TO_SYNTHESIS = re.compile(
-    r"[Ss]trong evidence of synthesis|strongest evidence|point to synthesis|unusually |too smooth"
+    r"Evidence of synthesis: |strongest evidence|point to synthesis|unusually |too smooth"
 )
 
 
@@ -300,7 +301,7 @@ def test_no_explanation_contradicts_the_verdict(case: Finding, measured: Measure
         assert not any("ittle evidence of synthesis" in each.text for each in said)
 
 
-SUMMARIES = {Code.UNREMARKABLE, Code.SCORE_ALONE, Code.UNUSUAL_BUT_OUTWEIGHED, Code.UNUSUAL_FOR_BOTH}
+SUMMARIES = {Code.COMPARED_AS_USUAL, Code.SCORE_ALONE, Code.UNUSUAL_BUT_OUTWEIGHED, Code.UNUSUAL_FOR_BOTH}
 SIGNAL_CODES = {
     Code.PITCH_CONSISTENT, Code.SPECTRUM_SMOOTH, Code.ENERGY_UNIFORM, Code.PAUSES_EMPTY, Code.NOISE_STEADY,
     Code.PHASE_NARROW, Code.PHASE_WIDE, Code.HIGH_BAND_WEAK, Code.HIGH_BAND_STRONG,
@@ -318,7 +319,7 @@ def test_the_grid_of_signals_and_verdicts(name: str) -> None:
         assert about
         if p_fake < THRESHOLDS.t_low or human in (50.0, synthetic):
             assert about.isdisjoint(SIGNAL_CODES)
-        assert (Code.UNREMARKABLE in about) <= (human == 50.0)
+        assert (Code.COMPARED_AS_USUAL in about) <= (human == 50.0)
         assert (Code.SCORE_ALONE in about) == (p_fake >= THRESHOLDS.t_high and about.isdisjoint(SIGNAL_CODES))
 
 
@@ -395,7 +396,7 @@ def test_a_signal_speaks_for_synthesis_only_where_it_does(human: float, syntheti
 def test_what_is_as_rare_among_synthetic_recordings_speaks_for_neither(p_fake: float) -> None:
     case = replace(finding(p_fake), signals=(signal("pitch_sd_semitones", 0.8, 3.0, 3.0),))
     assert Code.UNUSUAL_FOR_BOTH in codes(case)
-    assert Code.UNREMARKABLE not in codes(case)
+    assert Code.COMPARED_AS_USUAL not in codes(case)
 
 
 def test_what_was_compared_with_nothing_is_not_called_unremarkable() -> None:
@@ -407,6 +408,37 @@ def test_beside_authentic_what_is_unusual_is_named_but_outweighed() -> None:
     case = replace(finding(0.05), signals=(signal("pitch_sd_semitones", 0.8, 3.0, 12.0),))
     (text,) = [text for text in explain(case, MEASURED, THRESHOLDS) if "nonetheless" in text]
     assert text.startswith("Unusual among human recordings of this bandwidth: pitch sd semitones.")
+
+
+def test_only_what_was_compared_is_said_to_be_usual() -> None:
+    others = (signal("pitch_sd_semitones", 2.0, 50.0, 50.0), signal("snr_db", 90.0, None, None))
+    (text,) = [
+        text for text in explain(replace(finding(0.5), signals=others), MEASURED, THRESHOLDS) if "usually" in text
+    ]
+    assert text.endswith("lies where theirs usually does: pitch sd semitones.")
+
+
+def test_the_largest_distance_from_the_noise_is_a_bound() -> None:
+    (text,) = [t for t in explain(finding(0.5), replace(MEASURED, snr_db=90.0), THRESHOLDS) if "Measured" in t]
+    assert "at least 90 dB above the noise" in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "alone", "llr", "prior"),
+    [
+        (Verdict.DEEPFAKE, Verdict.SUSPICIOUS, -1.0, 0.99),
+        (Verdict.AUTHENTIC, Verdict.DEEPFAKE, 4.3, 0.001),
+    ],
+)
+def test_at_another_prior_the_verdict_is_told_from_the_evidence(
+    verdict: Verdict, alone: Verdict, llr: float, prior: float
+) -> None:
+    case = replace(finding(posterior(llr, prior)), verdict=verdict, at_prior=AtPrior(prior, llr, alone))
+    first, *rest = explain(case, MEASURED, THRESHOLDS)
+    assert first.startswith(f"{verdict} at the stated prior of")
+    assert f"log-likelihood ratio of {llr:.1f}, which is {alone} at a prior of one half" in first
+    assert "vidence of synthesis" not in first
+    assert any("strongest evidence" in text for text in rest) == (alone is Verdict.DEEPFAKE)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@ FIGURES: dict[str, float | str] = {
     "codec": "mp3float",
     "edge_khz": 3.4,
     "bandwidth_khz": 3.9,
+    "verdict": "DEEPFAKE",
+    "prior": 0.99,
+    "llr": -1.04,
+    "evidence_verdict": "SUSPICIOUS",
     "reasons": "it holds too little speech",
 }
 
@@ -51,7 +55,13 @@ def test_codes_and_templates_are_the_same_set() -> None:
 
 def test_exactly_the_verdicts_state_a_verdict() -> None:
     stating = {code for code in Code if sentence(code, **FIGURES).severity is Severity.VERDICT}
-    assert stating == {Code.VERDICT_DEEPFAKE, Code.VERDICT_AUTHENTIC, Code.VERDICT_SUSPICIOUS, Code.NOT_JUDGED}
+    assert stating == {
+        Code.VERDICT_DEEPFAKE,
+        Code.VERDICT_AUTHENTIC,
+        Code.VERDICT_SUSPICIOUS,
+        Code.VERDICT_AT_PRIOR,
+        Code.NOT_JUDGED,
+    }
 
 
 def test_a_reservation_takes_no_side() -> None:

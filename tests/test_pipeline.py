@@ -91,6 +91,41 @@ def test_the_prior_moves_the_probability_and_not_the_evidence(tmp_path: Path, to
     assert rare.p_fake is not None
     assert even.p_fake is not None
     assert rare.p_fake < even.p_fake
+    assert rare.explanations[0].startswith("AUTHENTIC at the stated prior of 1.0 %")
+    assert even.verdict is Verdict.SUSPICIOUS
+    assert rare.explanations[2:] == even.explanations[2:]  # the first states the verdict, the second a probability
+
+
+def test_stretches_go_by_the_evidence_and_not_by_the_prior(tmp_path: Path, toy_scorer: Scorer) -> None:
+    sound = np.concatenate(
+        (muffled(speechlike(12.0, 1)), hissing(speechlike(4.0, 2)), muffled(speechlike(8.0, 3)))
+    )
+    path = write_audio(tmp_path / "a.wav", sound)
+
+    marked = [examined(path, toy_scorer, prior=prior).grounds for prior in (0.001, 0.5, 0.999)]
+
+    places = [[(s.start_s, s.end_s, s.llr) for s in found.stretches] for found in marked if found is not None]
+    assert places[0] == places[1] == places[2] != []
+
+
+def test_an_abstention_claims_no_probability_for_its_windows_either(tmp_path: Path, toy_scorer: Scorer) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 8 * SAMPLE_RATE_HZ).astype(np.float32)
+
+    output = examined(write_audio(tmp_path / "a.wav", noise), toy_scorer)
+
+    assert output.abstentions
+    assert [(window.llr, window.p_fake) for window in output.windows] == [(None, None)] * 3
+    assert all(np.isfinite(window.score) for window in output.windows)
+
+
+def test_no_band_is_wider_than_the_file_can_hold(tmp_path: Path, toy_scorer: Scorer) -> None:
+    path = write_audio(tmp_path / "a.wav", hissing(speechlike(6.0)), codec="pcm_mulaw", rate_hz=8_000)
+
+    signals = examined(path, toy_scorer).signals
+
+    assert signals["bandwidth_hz"] == 4_000.0
+    assert signals["cutoff_hz"] is not None
+    assert signals["cutoff_hz"] <= 4_000.0
 
 
 def test_the_batch_size_does_not_matter(tmp_path: Path, toy_scorer: Scorer) -> None:

@@ -7,7 +7,7 @@ import pytest
 from earwitness.calibration import Calibration
 from earwitness.cli import main
 from tests.audio_files import write_audio
-from tests.speechlike import speechlike
+from tests.speechlike import repeated, speechlike
 from tests.toy_model import write_toy_model
 
 
@@ -36,6 +36,44 @@ def test_a_report_on_this_file_by_this_model_is_confirmed(
     assert "finding   the same, to the last digit" in capsys.readouterr().out
 
 
+def test_a_page_is_read_like_its_json(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    assert (
+        main(["analyze", str(folder / "a.wav"), "--report", str(page), "--model", str(folder / "toy.onnx")]) == 0
+    )
+    assert main(["verify", str(page), str(folder / "a.wav"), "--model", str(folder / "toy.onnx")]) == 0
+
+
+def test_a_report_on_a_long_recording_is_confirmed(folder: Path, tmp_path: Path) -> None:
+    """Its windows do not overlap, other than the model's plan says."""
+    write_audio(tmp_path / "long.wav", repeated(speechlike(20.0), 301.0))
+    model = ["--model", str(folder / "toy.onnx")]
+    assert main(["analyze", str(tmp_path / "long.wav"), "--report", str(tmp_path / "l.json"), *model]) == 0
+    report = json.loads((tmp_path / "l.json").read_text())
+    assert report["method"]["hop_s"] == report["method"]["window_s"]
+    assert main(["verify", str(tmp_path / "l.json"), str(tmp_path / "long.wav"), *model]) == 0
+
+
+def test_the_examiner_stands_in_the_chain_of_custody(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    named = ["--model", str(folder / "toy.onnx"), "--examiner", "J. Doe"]
+    assert main(["analyze", str(folder / "a.wav"), "--report", str(out), *named]) == 0
+    custody = json.loads(out.read_text())["chain_of_custody"]
+    assert custody["created_by"] == "J. Doe"
+    assert {event["actor"] for event in custody["events"]} == {"J. Doe"}
+
+
+@pytest.mark.parametrize("prior", [0, 1, 2, -1, True, "0.5", None])
+def test_a_report_at_an_impossible_prior_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], prior: object
+) -> None:
+    report = json.loads((folder / "r.json").read_text())
+    report["method"]["prior"] = prior
+    (folder / "prior.json").write_text(json.dumps(report))
+    assert main(verify(folder, report="prior.json")) == 3
+    assert "no whole report" in capsys.readouterr().err
+
+
 def test_another_file_is_told_and_not_examined(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_audio(folder / "b.wav", speechlike(6.0)[:-1])
     assert main([*verify(folder, recording="b.wav"), "--json"]) == 6
@@ -49,6 +87,16 @@ def test_another_file_is_told_and_not_examined(folder: Path, capsys: pytest.Capt
         (lambda r: r["result"].update(p_fake=0.5), "result.p_fake"),
         (lambda r: r["timeline"][0].update(llr=9.0), "timeline[0].llr"),
         (lambda r: r["findings"]["signals"][0].update(value=-1.0), "findings.signals[0].value"),
+        (lambda r: r["propositions"].update(spoof="The speech is by Mr X."), "propositions.spoof"),
+        (lambda r: r.update(limitations=[]), "limitations"),
+        (lambda r: r.update(undetermined=[]), "undetermined"),
+        (lambda r: r.update(validation={"eer": 0.001}), "validation"),
+        (lambda r: r["evidence"].update(codec="flac"), "evidence.codec"),
+        (lambda r: r["evidence"].update(sha256_at_analysis="f" * 64), "evidence.sha256_at_analysis"),
+        (lambda r: r["evidence"]["derived"][0].update(sha256="0" * 64), "evidence.derived[0].sha256"),
+        (lambda r: r["robustness"]["panel"].update(llr_low=-9.0), "robustness.panel.llr_low"),
+        (lambda r: r["method"].update(model_version="another"), "method.model_version"),
+        (lambda r: r["method"].update(preprocessing="none"), "method.preprocessing"),
     ],
 )
 def test_a_changed_report_is_told_field_by_field(
@@ -76,7 +124,7 @@ def test_the_same_graph_with_another_calibration_differs_in_its_method(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("%PDF", "no report in JSON"),
+        ("%PDF", "no report in JSON or HTML"),
         ("[]", "no report of version 2"),
         ('{"report_version": 1}', "no report of version 2"),
         ('{"report_version": 2}', "no whole report"),

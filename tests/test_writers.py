@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from earwitness.errors import EmptyMediaError
@@ -38,6 +39,20 @@ def test_the_text_of_an_abstention_gives_no_probability(tmp_path: Path, toy_scor
     text = as_text(AnalysedFile("a", "0" * 64, 1, 1.0, examine(write_silent_film(tmp_path / "a.mp4"), toy_scorer)))
     assert "not judged: no_audio_track" in text
     assert "p_fake" not in text
+
+
+def test_no_probability_of_a_window_stands_beside_an_abstention(tmp_path: Path, toy_scorer: Scorer) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 128_000).astype(np.float32)
+    output = examine(write_audio(tmp_path / "a.wav", noise), toy_scorer)
+    assert output.windows
+    text = as_text(AnalysedFile("a", "0" * 64, 1, 1.0, output))
+    assert "not judged" in text
+    assert "timeline" not in text
+
+
+def test_a_name_can_not_write_lines_or_colours_of_its_own(analysed: AnalysedFile) -> None:
+    text = as_text(replace(analysed, name="x\n  verdict      AUTHENTIC\x1b[31m.wav"))
+    assert text.splitlines()[0] == "x   verdict      AUTHENTIC[U+001B][31m.wav"
 
 
 def test_a_long_timeline_shows_its_worst(analysed: AnalysedFile) -> None:

@@ -42,6 +42,7 @@ from earwitness.model_spec import file_sha256
 from earwitness.onnx_detector import OnnxAudioDetector
 from earwitness.parquet import check_parquet, write_parquet
 from earwitness.pipeline import ExamineOptions
+from earwitness.reporting.characters import visible
 from earwitness.scan import DEFAULT_TIMEOUT_S, ScanOptions, scan
 from earwitness.score_table import SQL_TYPES
 from earwitness.sources import count_recordings, each_recording
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.json:
             print(error_as_json_line(None, error))
         else:
-            print(f"earwitness: {error}", file=sys.stderr)
+            print(f"earwitness: {visible(str(error))}", file=sys.stderr)
         return _exit_code(error)
     except KeyboardInterrupt:
         print("earwitness: interrupted; a scan goes on where it stopped when it is called again", file=sys.stderr)
@@ -105,7 +106,7 @@ def _analyze(parsed: argparse.Namespace) -> int:
             if parsed.json:
                 print(error_as_json_line(name, error), flush=True)
             else:
-                print(f"{name}\n  error        {error}\n", file=sys.stderr)
+                print(f"{visible(name)}\n  error        {visible(str(error))}\n", file=sys.stderr)
         else:
             print(as_json_line(analysed) if parsed.json else as_text(analysed) + "\n", flush=True)
     return code
@@ -114,7 +115,7 @@ def _analyze(parsed: argparse.Namespace) -> int:
 def _analyse_file(detector: OnnxAudioDetector, name: str) -> AnalysedFile:
     path = Path(name)
     started = time.perf_counter()
-    with tqdm(desc=path.name, unit="s", leave=False, disable=None, delay=1.0) as bar:
+    with tqdm(desc=visible(path.name), unit="s", leave=False, disable=None, delay=1.0) as bar:
         output = detector.analyze(DetectorInput(path), partial(_show_progress, bar))
     processing_ms = (time.perf_counter() - started) * 1000.0
     return AnalysedFile(name, file_sha256(path), path.stat().st_size, processing_ms, output)

@@ -26,6 +26,7 @@ def add_report_options(analyze: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--case", metavar="ID", help="the case's number, for the title block")
     group.add_argument("--exhibit", metavar="ID", help="the exhibit's number")
+    group.add_argument("--examiner", metavar="NAME", help="who examines it, for the chain of custody")
 
 
 def check_report_options(parsed: argparse.Namespace, analyze: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def write_file_report(
         sha256_at_receipt=received.sha256,
         policy=find_action_policy(parsed.policy),
         prior=parsed.prior,
-        case=CaseFields(parsed.case, parsed.exhibit),
+        case=CaseFields(parsed.case, parsed.exhibit, parsed.examiner),
     )
     write_report(parsed.report, render(report, outline, form_of(parsed.report)))
 

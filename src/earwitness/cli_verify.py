@@ -14,7 +14,7 @@ SHOWN_DIFFERENCES = 20
 
 def add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "report", metavar="REPORT.json", help="a report of this program or of the service, as JSON"
+        "report", metavar="REPORT", help="a report of this program or of the service, .json or .html"
     )
     parser.add_argument("file", metavar="FILE", help="the recording that it is on")
     parser.add_argument("--model", type=Path, metavar="PATH", help="the .onnx file, its .json beside it")
@@ -38,7 +38,9 @@ def as_text(checked: Verification) -> str:
         )
     lines = [f"file      the same, SHA-256 {checked.found_sha256}", f"model     the same, {checked.model_version}"]
     if not checked.differences:
-        return "\n".join([*lines, "finding   the same, to the last digit"])
+        return "\n".join(
+            [*lines, "finding   the same, to the last digit", f"          not compared: {checked.not_compared}"]
+        )
     lines.append(f"finding   differs in {len(checked.differences)} places")
     lines += [
         f"          {one.field}: {one.recorded!r} in the report, {one.repeated!r} now"

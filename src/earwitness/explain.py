@@ -10,6 +10,8 @@ The rules that hold whatever was measured (docs/adr/0014):
 - A signal speaks for synthesis only where its value is rare among human recordings of like bandwidth, and clearly
   less rare among synthetic ones.
 - What is unusual is not hidden beside AUTHENTIC: it is named as outweighed.
+- All sentences but the first go by what the recording itself supports, at a prior of one half; at another prior the
+  first one says what part the prior has in the verdict.
 - No sentence says that a recording is authentic: a low probability is little evidence of synthesis, and no more.
 
 The words are in `earwitness.explain_catalogue`.
@@ -17,14 +19,15 @@ The words are in `earwitness.explain_catalogue`.
 
 from dataclasses import dataclass
 
+from earwitness.clock import clock
 from earwitness.deletion import WHOLE_SHARE
-from earwitness.explain_catalogue import Code, clock, percent, sentence
+from earwitness.explain_catalogue import Code, percent, sentence
 from earwitness.finding import Abstention, Stretch, Verdict
 from earwitness.grounds import DeletionEvidence, Explanation, Signal, SuspiciousStretch
 from earwitness.policy import Thresholds
 from earwitness.signals.codec import MANY_CLIFFS, is_lossy
 from earwitness.signals.usual import NARROW_BELOW_HZ, whole_percent
-from earwitness.suitability import Measurements
+from earwitness.suitability import MAX_SNR_DB, Measurements
 
 __all__ = ["Finding", "clock", "explain", "percent"]
 
@@ -80,6 +83,25 @@ class Finding:
     deletions: tuple[DeletionEvidence, ...] = ()
     codec: str | None = None
     """FFmpeg's name."""
+    channels_cancel: bool = False
+    """Whether most of the sound is gone from the average of the channels, which is what was examined."""
+    at_prior: "AtPrior | None" = None
+    """None at a prior of one half."""
+
+    @property
+    def evidence_verdict(self) -> Verdict:
+        """The verdict that the recording by itself supports."""
+        return self.verdict if self.at_prior is None else self.at_prior.evidence_verdict
+
+
+@dataclass(frozen=True, slots=True)
+class AtPrior:
+    """What a verdict at another prior than one half rests on."""
+
+    prior: float
+    llr: float
+    evidence_verdict: Verdict
+    """What it would be at a prior of one half."""
 
 
 def explain(finding: Finding, measured: Measurements | None, thresholds: Thresholds) -> tuple[Explanation, ...]:
@@ -100,6 +122,17 @@ def _verdict(finding: Finding, thresholds: Thresholds) -> Explanation:
         reasons = ", and ".join(REASONS[reason] for reason in finding.abstentions)
         return sentence(Code.NOT_JUDGED, reasons=reasons)
     low, high = thresholds.t_low, thresholds.t_high
+    if finding.at_prior is not None:
+        return sentence(
+            Code.VERDICT_AT_PRIOR,
+            verdict=finding.verdict.value,
+            prior=finding.at_prior.prior,
+            p_fake=finding.p_fake,
+            t_low=low,
+            t_high=high,
+            llr=finding.at_prior.llr,
+            evidence_verdict=finding.at_prior.evidence_verdict.value,
+        )
     match finding.verdict:
         case Verdict.DEEPFAKE:
             return sentence(Code.VERDICT_DEEPFAKE, p_fake=finding.p_fake, t_high=high)
@@ -113,22 +146,31 @@ def _places(finding: Finding, thresholds: Thresholds, speech_s: float | None) ->
     """Where to listen: the window with the highest probability, and the stretches that frames were merged into."""
     found = []
     if finding.most_suspicious is not None and finding.window_count > 1:
-        found.append(_window(finding.verdict, finding.most_suspicious, thresholds))
+        found.append(_window(finding, finding.most_suspicious, thresholds))
     if not finding.stretches:
         return found
     total_s = sum(stretch.end_s - stretch.start_s for stretch in finding.stretches)
     if speech_s is not None and total_s >= WHOLE_SHARE * speech_s:
-        return [*found, sentence(Code.SPREAD_OUT)] if finding.verdict is Verdict.DEEPFAKE else found
-    code = Code.STRETCHES_TO_HEAR if finding.verdict is Verdict.AUTHENTIC else Code.STRETCHES_POINT
+        return [*found, sentence(Code.SPREAD_OUT)] if finding.evidence_verdict is Verdict.DEEPFAKE else found
+    code = Code.STRETCHES_TO_HEAR if finding.evidence_verdict is Verdict.AUTHENTIC else Code.STRETCHES_POINT
     return [*found, sentence(code, total_s=total_s, where=_where(finding.stretches))]
 
 
-def _window(verdict: Verdict, stretch: Stretch, thresholds: Thresholds) -> Explanation:
-    if verdict is Verdict.DEEPFAKE:
+def _window(finding: Finding, stretch: Stretch, thresholds: Thresholds) -> Explanation:
+    if finding.evidence_verdict is Verdict.DEEPFAKE:
         code = Code.STRETCH_STRONGEST
     else:
-        code = Code.STRETCH_STANDS_OUT if stretch.p_fake > thresholds.t_low else Code.STRETCH_HARMLESS
+        at_even_odds = (
+            stretch.p_fake if finding.at_prior is None else _without_prior(stretch.p_fake, finding.at_prior)
+        )
+        code = Code.STRETCH_STANDS_OUT if at_even_odds > thresholds.t_low else Code.STRETCH_HARMLESS
     return sentence(code, start_s=stretch.start_s, end_s=stretch.end_s, p_fake=stretch.p_fake)
+
+
+def _without_prior(p_fake: float, at: AtPrior) -> float:
+    """The probability that `p_fake`, stated at `at.prior`, is at a prior of one half."""
+    odds = p_fake * (1.0 - at.prior)
+    return odds / (odds + (1.0 - p_fake) * at.prior)
 
 
 def _where(stretches: tuple[SuspiciousStretch, ...]) -> str:
@@ -166,15 +208,15 @@ def _signals(finding: Finding) -> list[Explanation]:
     names = {signal.name for _, signal, _ in pointing}
     for_both = [signal for signal in watched if signal.name not in names and _rare(signal)]
     found = []
-    if pointing and finding.verdict is Verdict.AUTHENTIC:
+    if pointing and finding.evidence_verdict is Verdict.AUTHENTIC:
         found.append(sentence(Code.UNUSUAL_BUT_OUTWEIGHED, names=_titles([signal for _, signal, _ in pointing])))
     else:
         found += [_unusual(code, signal, low) for code, signal, low in pointing]
     if for_both:
         found.append(sentence(Code.UNUSUAL_FOR_BOTH, names=_titles(for_both)))
-    if not pointing and finding.verdict is Verdict.DEEPFAKE:
+    if not pointing and finding.evidence_verdict is Verdict.DEEPFAKE:
         found.append(sentence(Code.SCORE_ALONE))
-    return found or [sentence(Code.UNREMARKABLE)]
+    return found or [sentence(Code.COMPARED_AS_USUAL, names=_titles(watched))]
 
 
 def _titles(signals: list[Signal]) -> str:
@@ -216,7 +258,8 @@ def _figures(measured: Measurements) -> str:
     if measured.level_dbfs is not None:
         parts.append(f"at {measured.level_dbfs:.0f} dBFS")
     if measured.snr_db is not None:
-        parts.append(f"{measured.snr_db:.0f} dB above the noise")
+        at_least = "at least " if measured.snr_db >= MAX_SNR_DB else ""
+        parts.append(f"{at_least}{measured.snr_db:.0f} dB above the noise")
     if measured.bandwidth_hz is not None:
         parts.append(f"reaching up to {measured.bandwidth_hz / 1000:.1f} kHz")
     return ", ".join(parts)
@@ -241,6 +284,8 @@ def _reservations(finding: Finding, measured: Measurements) -> list[Explanation]
         found.append(sentence(Code.CLIPPED, share=measured.clipped_share))
     if finding.p_fake is not None and agreement is not None and agreement < AGREEING_FRAMES:
         found.append(sentence(Code.FRAMES_DISAGREE, share=agreement))
-    if silence is not None and silence >= NOTABLE_DIGITAL_SILENCE:
+    if finding.channels_cancel:
+        found.append(sentence(Code.CHANNELS_CANCEL))
+    elif silence is not None and silence >= NOTABLE_DIGITAL_SILENCE:
         found.append(sentence(Code.DIGITAL_SILENCE, share=silence))
     return found

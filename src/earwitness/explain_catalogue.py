@@ -17,6 +17,7 @@ from importlib import resources
 from string import Formatter
 from typing import Any
 
+from earwitness.clock import clock
 from earwitness.grounds import Direction, Explanation, Severity
 
 LANGUAGE = "en"
@@ -28,6 +29,7 @@ class Code(StrEnum):
     VERDICT_DEEPFAKE = "verdict_deepfake"
     VERDICT_AUTHENTIC = "verdict_authentic"
     VERDICT_SUSPICIOUS = "verdict_suspicious"
+    VERDICT_AT_PRIOR = "verdict_at_prior"
     NOT_JUDGED = "not_judged"
     STRETCH_STRONGEST = "stretch_strongest"
     STRETCH_STANDS_OUT = "stretch_stands_out"
@@ -50,7 +52,8 @@ class Code(StrEnum):
     HIGH_BAND_STRONG = "high_band_strong"
     UNUSUAL_BUT_OUTWEIGHED = "unusual_but_outweighed"
     UNUSUAL_FOR_BOTH = "unusual_for_both"
-    UNREMARKABLE = "unremarkable"
+    UNREMARKABLE = "unremarkable"  # not said any more: it spoke for signals that nothing was compared with, too
+    COMPARED_AS_USUAL = "compared_as_usual"
     SCORE_ALONE = "score_alone"
     MEASURED = "measured"
     COMPRESSION = "compression"
@@ -60,6 +63,7 @@ class Code(StrEnum):
     CLIPPED = "clipped"
     FRAMES_DISAGREE = "frames_disagree"
     DIGITAL_SILENCE = "digital_silence"
+    CHANNELS_CANCEL = "channels_cancel"
 
 
 def sentence(code: Code, /, **figures: float | str) -> Explanation:
@@ -121,13 +125,3 @@ def percent(probability: float) -> str:
         return f"{rounded / 10:.1f} %" if thousandths >= 1.0 else "under 0.1 %"
     rounded = math.floor(thousandths + 1e-9)
     return f"{rounded / 10:.1f} %" if thousandths <= 999.0 else "over 99.9 %"
-
-
-def clock(time_s: float) -> str:
-    """`3.5 s` below a minute, `1:02:03.5` style beyond."""
-    if time_s < 60:
-        return f"{time_s:.1f} s"
-    tenths = round(time_s * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"

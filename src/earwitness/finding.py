@@ -46,9 +46,10 @@ class WindowScore:
     end_s: float
     score: float
     """The network's raw logit."""
-    llr: float
-    """Natural-log likelihood ratio of spoof over bona fide after calibration."""
-    p_fake: float
+    llr: float | None
+    """Natural-log likelihood ratio of spoof over bona fide after calibration; None where the detector abstained."""
+    p_fake: float | None
+    """At the stated prior; None where the detector abstained."""
     speech_share: float
     """Part of the window that is speech, 0 to 1."""
 

@@ -12,9 +12,10 @@ and references to other files or to the network are refused.
 
 Mono means the mean over all channels, taken before resampling (the two commute), so that any number and layout
 of channels works. A voice that is alone in one of N channels comes out 20 log10(N) dB quieter, which the
-canonical view undoes; voices on different channels are examined together.
+canonical view undoes; voices on different channels are examined together, and channels that cancel each other are
+told by a warning (`earwitness.tracks`).
 
-Times count decoded sound: gaps in a container's time stamps are not filled with silence.
+Times count decoded sound: gaps in a container's time stamps are not filled with silence, but told by a warning, too.
 """
 
 import errno
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 
 from earwitness.errors import EmptyMediaError, MediaLimitError, MediaNotFoundError, UnreadableMediaError
 from earwitness.finding import MediaInfo
+from earwitness.tracks import ChannelMeter, Clock, cut_off, other_tracks
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples, sample_count, seconds
 
 CONTAINERS = (
@@ -77,6 +79,7 @@ class MediaStream:
         self, container: InputContainer, stream: AudioStream | None, info: MediaInfo, limits: MediaLimits
     ):
         self.info = info
+        self.channels = ChannelMeter()
         self._container = container
         self._stream = stream
         self._limits = limits
@@ -84,6 +87,8 @@ class MediaStream:
         self._broken_off = False
         self._bad_samples = 0
         self._samples_out = 0
+        self._ended = False
+        self._clock = Clock()
 
     @property
     def decoded_s(self) -> float:
@@ -93,7 +98,7 @@ class MediaStream:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What an examiner should know of the decoding so far, as sentences."""
-        found = []
+        found = [] if self._stream is None else other_tracks(self._container, self._stream)
         if self._damaged_packets:
             found.append(
                 f"{self._damaged_packets} damaged packet{'s were' if self._damaged_packets > 1 else ' was'} "
@@ -105,7 +110,9 @@ class MediaStream:
             found.append(
                 f"{self._bad_samples} samples were not numbers or far beyond full scale, and were replaced."
             )
-        return tuple(found)
+        if self._stream is not None and self._ended and not self._broken_off:
+            found += cut_off(self._container, self._stream, self.decoded_s + self._clock.skipped_s)
+        return (*found, *self._clock.warnings(), *self.channels.warnings())
 
     def __iter__(self) -> Iterator[Samples]:
         """Blocks of mono sound at 16 kHz; none where there is no audio track.
@@ -123,6 +130,7 @@ class MediaStream:
                     "cut it and examine the parts"
                 )
             yield block
+        self._ended = True
         if self._samples_out == 0:
             raise UnreadableMediaError(
                 f"no sound could be decoded from the {self.info.codec} track: the file is damaged or incomplete"
@@ -160,6 +168,7 @@ class MediaStream:
             for frame in frames:
                 if frame.samples and frame.layout.nb_channels:
                     _check_format(frame.sample_rate, frame.layout.nb_channels, self._limits)
+                    self._clock.tell(frame)
                     yield frame
 
     def _mono(self, data: NDArray[np.generic]) -> Samples:
@@ -170,6 +179,8 @@ class MediaStream:
             self._bad_samples += int(bad.sum())
             sound = np.where(bad, np.float32(0.0), sound)
         mono: Samples = sound[0] if len(sound) == 1 else sound.mean(axis=0, dtype=np.float32)
+        if len(sound) > 1:
+            self.channels.push(sound, mono)
         return mono
 
 

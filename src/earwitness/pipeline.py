@@ -19,11 +19,11 @@ from earwitness.calibration import DEFAULT_PRIOR, posterior
 from earwitness.canonical import canonicalise
 from earwitness.deletion import StretchSound, deletable, deletions
 from earwitness.detector import DetectorOutput, Progress
-from earwitness.explain import Finding, explain
-from earwitness.finding import Abstention, WindowScore
+from earwitness.explain import AtPrior, Finding, explain
+from earwitness.finding import Abstention, MediaInfo, WindowScore
 from earwitness.grounds import DeletionEvidence, Explanation, Grounds, SuspiciousStretch
 from earwitness.media import MediaLimits, MediaStream, open_media
-from earwitness.policy import confidence, decide
+from earwitness.policy import confidence, decide, unjudged
 from earwitness.scorer import Scorer
 from earwitness.signals import Listener
 from earwitness.signals.meter import Context
@@ -146,7 +146,7 @@ class _Examination:
 
     def conclude(self, media: MediaStream, path: Path) -> DetectorOutput:
         spec, tally = self._scorer.spec, self._tally
-        measured = self._meter.measurements() if media.info.codec is not None else None
+        measured = self._measured(media.info)
         embedding = tally.embedding()
         ood_distance = None if embedding is None else spec.ood.distance(embedding)
         reasons = self._reasons(measured, ood_distance)
@@ -155,7 +155,16 @@ class _Examination:
         p_fake = None if llr is None else posterior(llr, self.options.prior)
         stretch = None if p_fake is None else tally.most_suspicious()
         verdict = decide(p_fake, spec.thresholds, reasons)
-        finding = Finding(verdict, p_fake, reasons, stretch, len(tally.windows), codec=media.info.codec)
+        finding = Finding(
+            verdict,
+            p_fake,
+            reasons,
+            stretch,
+            len(tally.windows),
+            codec=media.info.codec,
+            channels_cancel=media.channels.cancelled,
+            at_prior=self._at_prior(llr),
+        )
         timeline = self._timeline.finish(media.decoded_s, self._meter.speech_share)
         if self._listener is not None and measured is not None:
             context = Context(media.info, measured, ood_distance, timeline.agreement_share)
@@ -171,7 +180,7 @@ class _Examination:
             p_fake=p_fake,
             llr=llr,
             score=score,
-            windows=tuple(tally.windows),
+            windows=tuple(tally.windows if p_fake is not None else map(unjudged, tally.windows)),
             most_suspicious=stretch,
             abstentions=reasons,
             media=media.info,
@@ -180,6 +189,20 @@ class _Examination:
             timings_ms=self._watch.timings_ms(),
             grounds=self._grounds(finding, sentences, timeline) if self.options.grounds else None,
         )
+
+    def _measured(self, info: MediaInfo) -> Measurements | None:
+        if info.codec is None:
+            return None
+        measured = self._meter.measurements()
+        if measured.bandwidth_hz is None or info.sample_rate_hz is None:
+            return measured
+        # Resampling and smoothing let some of the spectrum spill over the end of what the file can hold.
+        return replace(measured, bandwidth_hz=min(measured.bandwidth_hz, info.sample_rate_hz / 2.0))
+
+    def _at_prior(self, llr: float | None) -> AtPrior | None:
+        if llr is None or self.options.prior == DEFAULT_PRIOR:
+            return None
+        return AtPrior(self.options.prior, llr, decide(posterior(llr), self._scorer.spec.thresholds))
 
     def _ground(self, finding: Finding, context: Context, timeline: TimelineFound, path: Path) -> Finding:
         """The finding with its signals beside what is usual, its stretches and the experiments without them."""

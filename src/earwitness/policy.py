@@ -6,9 +6,9 @@ SUSPICIOUS  between them, and whenever the detector abstains
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from earwitness.finding import Abstention, Verdict
+from earwitness.finding import Abstention, Verdict, WindowScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ def decide(p_fake: float | None, thresholds: Thresholds, abstentions: Collection
     if p_fake <= thresholds.t_low:
         return Verdict.AUTHENTIC
     return Verdict.SUSPICIOUS
+
+
+def unjudged(window: WindowScore) -> WindowScore:
+    """No probability is claimed for a part of a recording where none is for the whole: the raw score stays."""
+    return replace(window, llr=None, p_fake=None)
 
 
 def confidence(p_fake: float | None) -> float:

@@ -41,6 +41,8 @@ POLARITY = (
 )
 GENERAL_LIMITATIONS = (
     "A low probability is little evidence of synthesis by known methods; it is never proof of authenticity.",
+    "The verdict is about the recording as a whole: a short synthetic passage in human speech is mostly missed.",
+    "All channels of the examined sound track were averaged and examined together.",
     "Cutting, splicing and false context of human speech are not examined.",
     "New synthesis methods may escape the detector, and unusual human voices or processing may alarm it.",
     "The probability rests on the stated prior; whoever knows more of the case must start from another.",
@@ -48,6 +50,10 @@ GENERAL_LIMITATIONS = (
 METHOD_NOT_RECORDED = (
     "What this run was made with was not recorded: its tools, calibration, thresholds and limits are not stated here, "
     "and those of today's installation may differ. To repeat the examination, run it again."
+)
+OTHER_PRIOR = (
+    "The thresholds were chosen, and the error rates measured, at a prior of one half. At the prior of this run the "
+    "verdict has other error rates, which are not known."
 )
 AFFINE = "affine"
 """How `earwitness.calibration` turns a score into an llr."""
@@ -182,7 +188,9 @@ def build_report(
         "key_findings": list(output.explanations) if output else [no_finding(status, failure)],
         "signals": dict(output.signals) if output else {},
         "timeline": [asdict(window) for window in output.windows] if output else [],
-        "limitations": limitations(output, method_missing=method.tools is None and status in ENDED),
+        "limitations": limitations(
+            output, method_missing=method.tools is None and status in ENDED, prior=method.prior
+        ),
         "recommended_actions": [asdict(action) for action in recommend(policy, verdict, abstentions)],
         "method": _method(method, policy),
         "chain_of_custody": custody_block(custody),
@@ -242,11 +250,13 @@ def no_finding(status: str, failure: Failure | None) -> str:
     return f"The recording has not been examined yet (status {status}); nothing is known about it."
 
 
-def limitations(output: DetectorOutput | None, *, method_missing: bool) -> list[str]:
+def limitations(output: DetectorOutput | None, *, method_missing: bool, prior: float = DEFAULT_PRIOR) -> list[str]:
     """What the reader must not conclude, the same in every version of the report."""
     found = list(GENERAL_LIMITATIONS)
     if method_missing:
         found.append(METHOD_NOT_RECORDED)
+    if prior != DEFAULT_PRIOR:
+        found.append(OTHER_PRIOR)
     if output is None:
         return found
     if output.abstentions:

@@ -49,4 +49,4 @@ class Tally:
         enough = min(NOTABLE_SPEECH_SHARE, most_speech)
         candidates = [window for window in self.windows if window.speech_share >= enough > 0.0]
         worst = max(candidates, key=lambda window: window.score, default=None)
-        return None if worst is None else Stretch(worst.start_s, worst.end_s, worst.p_fake)
+        return None if worst is None or worst.p_fake is None else Stretch(worst.start_s, worst.end_s, worst.p_fake)

@@ -45,7 +45,9 @@ class TimelineFound:
 
 class Timeline:
     def __init__(self, calibration: Calibration, thresholds: Thresholds, prior: float) -> None:
-        """A stretch goes on while p_fake at `prior` is at least 0.5, and counts if it reaches `thresholds.t_high`."""
+        """A stretch goes on while its frames point to synthesis, and counts if one reaches `thresholds.t_high`.
+
+        Both by what the sound itself supports, at a prior of one half; `prior` is that of the strength stated."""
         self._calibration = calibration
         self._merger = _Merger(thresholds.t_high, prior)
         self._curve = _Curve()
@@ -145,7 +147,7 @@ class _Merger:
 
     def add(self, llr: float | None) -> None:
         index, self._index = self._index, self._index + 1
-        if llr is not None and posterior(llr, self._prior) >= 0.5:
+        if llr is not None and llr >= 0.0:
             if self._open is None:
                 self._open = _Open(first=index, last=index)
             self._open.take(index, llr, posterior(llr, self._prior))
@@ -168,7 +170,7 @@ class _Merger:
 
     def _close(self) -> None:
         run, self._open = self._open, None
-        if run is None or run.peak_p < self._reaches or run.last - run.first + 1 < SHORTEST_STRETCH:
+        if run is None or posterior(run.peak_llr) < self._reaches or run.last - run.first + 1 < SHORTEST_STRETCH:
             return
         stretch = run.stretch()
         # Heaps compare by weight, then by time: of equals the earlier one stays.
@@ -186,7 +188,6 @@ class _Open:
     count: int = 0
     total_llr: float = 0.0
     total_p: float = 0.0
-    peak_p: float = 0.0
     peak_llr: float = -math.inf
     peak: int = 0
 
@@ -196,7 +197,7 @@ class _Open:
         self.total_llr += llr
         self.total_p += p_fake
         if llr > self.peak_llr:
-            self.peak, self.peak_llr, self.peak_p = index, llr, p_fake
+            self.peak, self.peak_llr = index, llr
 
     def stretch(self) -> SuspiciousStretch:
         return SuspiciousStretch(

@@ -16,17 +16,31 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.actions import load_action_policy
+from earwitness.calibration import posterior
 from earwitness.comparison import Difference, differences
-from earwitness.detector import DetectorInput
+from earwitness.detector import DetectorInput, DetectorOutput
 from earwitness.errors import InputError, MediaNotFoundError, ModelMismatchError
 from earwitness.model_spec import file_sha256
 from earwitness.onnx_detector import OnnxAudioDetector
-from earwitness.report import CustodyMetadata, EvidenceMetadata, method_from_spec
-from earwitness.reporting.contents import REPORT_VERSION, Subject, build_report
+from earwitness.report import CustodyMetadata, EvidenceMetadata, as_used, method_from_spec
+from earwitness.reporting.contents import NO_SECOND_LOOK, REPORT_VERSION, Subject, build_report
+from earwitness.reporting.html import EMBEDDED, EMBEDDED_END
+from earwitness.reporting.second_look import look_again
 
-BLOCKS = ("result", "findings", "key_findings", "interpretation", "timeline", "suitability")
-"""What rests on the recording and the model alone; the rest is case, custody, a second look and standing text."""
-METHOD = ("calibration", "thresholds", "limits", "window_s", "hop_s", "canonical_version")
+BLOCKS = (
+    "question", "propositions", "result", "findings", "key_findings", "interpretation", "validation", "timeline",
+    "suitability", "limitations", "undetermined", "glossary", "alignment",
+)  # fmt: skip
+"""What rests on the recording, the model and this program alone."""
+EVIDENCE = (
+    "media_type", "size_bytes", "container", "codec", "sample_rate_hz", "channels", "declared_duration_s", "duration_s",
+)  # fmt: skip
+METHOD = (
+    "model_version", "calibration", "thresholds", "thresholds_chosen", "limits", "window_s", "hop_s",
+    "canonical_version", "preprocessing", "verbal_scale",
+)  # fmt: skip
+NOT_COMPARED = "the case, the chain of custody, the file's name, the times and the recommended actions"
+"""What no second examination can tell: it stands in the report alone."""
 MAX_REPORT_BYTES = 256 << 20  # a day's recording has fewer windows than this holds
 
 
@@ -40,6 +54,7 @@ class Verification:
     """Of the finding and of the model's numbers; () as well where another file was not examined."""
     tools: tuple[Difference, ...] = ()
     """Versions that differ: they explain, and are no difference of the finding."""
+    not_compared: str = NOT_COMPARED
 
     @property
     def confirmed(self) -> bool:
@@ -47,26 +62,39 @@ class Verification:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report of version 2, as JSON. Raises MediaNotFoundError, InputError for anything else."""
+    """A report of version 2, as JSON or as the page that holds it. Raises MediaNotFoundError, InputError for else."""
     if not path.is_file():
         raise MediaNotFoundError(f"{path} is not there: check the path")
     if path.stat().st_size > MAX_REPORT_BYTES:
         raise InputError(f"{path} is no report: it is larger than any")
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(_embedded(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise InputError(f"{path} is no report in JSON; a PDF has it as its attachment: {error}") from error
+        raise InputError(
+            f"{path} is no report in JSON or HTML; a PDF has it as its attachment, save that: {error}"
+        ) from error
     if not isinstance(report, dict) or report.get("report_version") != REPORT_VERSION:
         raise InputError(f"{path} is no report of version {REPORT_VERSION}")
     try:
         stated = (report["status"], report["evidence"]["sha256_at_receipt"], report["method"]["graph_sha256"])
-        report["method"]["prior"] * 1.0
+        posterior(0.0, report["method"]["prior"])
+        (
+            [report["evidence"][name] for name in EVIDENCE],
+            report["evidence"]["derived"],
+            report["robustness"]["panel"],
+        )
         [report[name] for name in BLOCKS]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no whole report: {error!r}") from error
     if stated[0] != "DONE":
         raise InputError(f"{path} states no finding ({stated[0]}): there is nothing to repeat")
     return report
+
+
+def _embedded(text: str) -> str:
+    """The JSON of a page (`earwitness.reporting.html`), or `text` itself."""
+    _, found, rest = text.partition(EMBEDDED)
+    return rest.partition(EMBEDDED_END)[0] if found else text
 
 
 def verify(report: Mapping[str, Any], recording: Path, detector: OnnxAudioDetector) -> Verification:
@@ -88,27 +116,54 @@ def verify(report: Mapping[str, Any], recording: Path, detector: OnnxAudioDetect
             ".onnx file with --model"
         )
     output = detector.analyze(DetectorInput(recording, {"filename": recording.name}))
-    now = datetime.now(UTC)
-    evidence = EvidenceMetadata(recording.name, "audio", recording.stat().st_size, found, found)
-    repeated = build_report(
-        Subject("repeated", "DONE", evidence, CustodyMetadata(now)),
-        output=output,
-        method=replace(method_from_spec(spec), prior=method["prior"]),
-        policy=load_action_policy(),
-        generated_at=now,
-    )
-    again: dict[str, Any] = json.loads(json.dumps(repeated))
+    again = _repeated(report, recording, found, output, detector)
     return replace(
         told,
-        differences=(
-            *differences(
-                {"method": {name: method.get(name) for name in METHOD}},
-                {"method": {name: again["method"].get(name) for name in METHOD}},
-            ),
-            *differences({name: report[name] for name in BLOCKS}, {name: again[name] for name in BLOCKS}),
-        ),
+        differences=differences(_compared(report), _compared(again)),
         tools=differences({"tools": method.get("tools")}, {"tools": again["method"]["tools"]}),
     )
+
+
+def _repeated(
+    report: Mapping[str, Any], recording: Path, sha256: str, output: DetectorOutput, detector: OnnxAudioDetector
+) -> dict[str, Any]:
+    """A report on the new examination, with a second look where `report` has one."""
+    now, prior = datetime.now(UTC), report["method"]["prior"]
+    media_type = output.media.media_type if output.media else "audio"
+    second_look = NO_SECOND_LOOK
+    if report["robustness"]["panel"] is not None or report["evidence"]["derived"]:
+        _, second_look = look_again(recording, output, detector.scorer, prior)
+    repeated = build_report(
+        Subject(
+            "repeated",
+            "DONE",
+            EvidenceMetadata(recording.name, media_type, recording.stat().st_size, sha256, sha256),
+            CustodyMetadata(now),
+        ),
+        output=output,
+        method=replace(as_used(method_from_spec(detector.spec), output.windows), prior=prior),
+        policy=load_action_policy(),
+        generated_at=now,
+        second_look=second_look,
+    )
+    again: dict[str, Any] = json.loads(json.dumps(repeated))
+    if report["robustness"]["panel"] is None:  # that there is none, and why, is no finding
+        again["robustness"] = report["robustness"]
+    if report["evidence"].get("sha256_at_analysis") is None:  # nobody hashed it then
+        again["evidence"].update(sha256_at_analysis=None, integrity="not_checked")
+    return again
+
+
+def _compared(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a report that a second examination must come to as well."""
+    evidence, method = report["evidence"], report["method"]
+    hashes = ("sha256_at_receipt", "sha256_at_analysis", "integrity", "derived")
+    return {
+        "evidence": {name: evidence.get(name) for name in (*EVIDENCE, *hashes)},
+        "method": {name: method.get(name) for name in METHOD},
+        "robustness": report["robustness"],
+        **{name: report.get(name) for name in BLOCKS},
+    }
 
 
 def as_dict(checked: Verification) -> dict[str, Any]:

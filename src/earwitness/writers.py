@@ -9,6 +9,7 @@ from earwitness.errors import EarwitnessError
 from earwitness.explain import clock, percent
 from earwitness.finding import WindowScore
 from earwitness.output_json import output_as_dict
+from earwitness.reporting.characters import visible
 
 BAR_WIDTH = 20
 MAX_TIMELINE_ROWS = 40  # a screen; longer recordings show their most suspicious windows
@@ -27,7 +28,7 @@ def as_text(analysed: AnalysedFile) -> str:
     """Several lines for a reader: verdict first, then figures, sentences and the timeline."""
     output = analysed.output
     lines = [
-        analysed.name,
+        visible(analysed.name),
         f"  verdict      {output.verdict.value}{_in_brackets(output)}",
         *(f"               {sentence}" for sentence in output.explanations),
         f"  score        {_figure(output.score)}   llr {_figure(output.llr)}   (higher = more likely synthetic)",
@@ -36,7 +37,7 @@ def as_text(analysed: AnalysedFile) -> str:
         f"  model        {output.model_version}, took {analysed.processing_ms / 1000:.2f} s",
         *(f"  warning      {warning}" for warning in output.warnings),
     ]
-    if output.windows:
+    if output.windows and output.p_fake is not None:
         lines += _timeline(output.windows)
     return "\n".join(lines)
 
@@ -97,5 +98,6 @@ def _timeline(windows: tuple[WindowScore, ...]) -> list[str]:
         f"{'#' * round(window.p_fake * BAR_WIDTH):<{BAR_WIDTH}} {percent(window.p_fake):>12}"
         f"{'' if window.speech_share > 0 else '   no speech'}"
         for window in shown
+        if window.p_fake is not None
     ]
     return [title, *rows]

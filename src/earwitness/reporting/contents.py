@@ -45,10 +45,10 @@ UNITS = {"_s": "s", "_hz": "Hz", "_db": "dB", "_dbfs": "dBFS", "_share": "share"
 """How the names of measured values end, and the unit that says."""
 PREPROCESSING = (
     "The sound track is decoded by FFmpeg's libraries, its channels averaged, and resampled to 16 kHz (float32). "
-    "It is cut into overlapping windows; of each window the constant part and everything outside 60 Hz to 7.6 kHz is "
-    "removed, and the level set to -26 dBFS (canonical view). A neural network scores each window; the recording's "
-    "score is the mean of its windows, weighted by their share of speech; calibration turns it into a log-likelihood "
-    "ratio, and two thresholds on the probability give the verdict."
+    "It is cut into windows (their length and how often one begins stand under Method); of each window the constant "
+    "part and everything outside 60 Hz to 7.6 kHz is removed, and the level set to -26 dBFS (canonical view). A neural "
+    "network scores each window; the recording's score is the mean of its windows, weighted by their share of speech; "
+    "calibration turns it into a log-likelihood ratio, and two thresholds on the probability give the verdict."
 )
 
 
@@ -126,7 +126,9 @@ def build_report(
         "validation": validation_block(method.validation, circumstances(output)),
         "timeline": [asdict(window) for window in output.windows] if output else [],
         "suitability": _suitability(verdict, abstentions),
-        "limitations": limitations(output, method_missing=method.tools is None and subject.status in ENDED),
+        "limitations": limitations(
+            output, method_missing=method.tools is None and subject.status in ENDED, prior=method.prior
+        ),
         "undetermined": wording.undetermined(verdict, abstentions),
         "recommended_actions": [
             asdict(action) for action in recommend(policy, verdict or Verdict.SUSPICIOUS, abstentions)
@@ -250,7 +252,7 @@ def _interpretation(
             "posteriors": [asdict(p) for p in found.posteriors],
         }
     return {
-        "meaning": wording.meaning(output.verdict if output else None, abstentions),
+        "meaning": wording.meaning(output.verdict if output else None, abstentions, method.prior),
         "likelihood": block,
         "likelihood_absent": absent,
         "polarity": POLARITY,

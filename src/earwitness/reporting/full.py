@@ -26,6 +26,8 @@ from earwitness.scorer import Scorer
 class CaseFields:
     case_id: str | None = None
     exhibit_id: str | None = None
+    examiner: str | None = None
+    """Who examined it, as the person at the command line says."""
 
 
 NO_CASE = CaseFields()
@@ -50,9 +52,9 @@ def report_on_file(
     outline, second_look = look_again(path, output, scorer, prior)
     sha256_now = file_sha256(path)
     events = (
-        CustodyEvent(begun_at, "file_hashed", None, {"sha256": sha256_at_receipt}),
-        CustodyEvent(examined_at, "examined", None, {"model_version": output.model_version}),
-        CustodyEvent(datetime.now(UTC), "file_hashed_again", None, {"sha256": sha256_now}),
+        CustodyEvent(begun_at, "file_hashed", case.examiner, {"sha256": sha256_at_receipt}),
+        CustodyEvent(examined_at, "examined", case.examiner, {"model_version": output.model_version}),
+        CustodyEvent(datetime.now(UTC), "file_hashed_again", case.examiner, {"sha256": sha256_now}),
     )
     subject = Subject(
         analysis_id=f"local-{sha256_at_receipt[:16]}",
@@ -68,6 +70,7 @@ def report_on_file(
             created_at=begun_at,
             case_id=case.case_id,
             exhibit_id=case.exhibit_id,
+            created_by=case.examiner,
             analysed_at=examined_at,
             events=events,
         ),

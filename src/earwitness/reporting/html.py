@@ -32,6 +32,9 @@ from earwitness.reporting.characters import visible
 STYLE = "reporting/report.css"
 HASH_LENGTH = 64
 
+EMBEDDED, EMBEDDED_END = '<script type="application/json" id="report">', "</script>"
+"""Between them the page holds the report's JSON, without a `<`."""
+
 
 def render_html(document: Document, report: Mapping[str, Any]) -> str:
     """The page, in UTF-8 when it is written."""
@@ -52,7 +55,7 @@ def render_html(document: Document, report: Mapping[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{_text(document.title)}: {_text(document.subtitle)}</title>"
         f"<style>{style}</style></head>\n<body>{body}\n"
-        f'<script type="application/json" id="report">{attached}</script>\n</body></html>\n'
+        f"{EMBEDDED}{attached}{EMBEDDED_END}\n</body></html>\n"
     )
 
 

@@ -86,7 +86,10 @@ def timeline_svg(
     marks: Sequence[Mark],
     frames: Curve | None = None,
 ) -> str:
-    """p_fake of each window over time, of many windows their mean with the extremes as a band; `frames` behind it."""
+    """p_fake of each window over time, of many windows their mean with the extremes as a band; `frames` behind it.
+
+    Of a recording that was judged: elsewhere windows have none.
+    """
     drawing = Drawing(WIDTH, TOP + TIMELINE_HEIGHT + AXIS)
     _marks(drawing, marks, duration_s, TIMELINE_HEIGHT)
 
@@ -138,7 +141,7 @@ def _reduced(
     groups = [windows[at : at + size] for at in range(0, len(windows), size)]
     middles = [(group[0].start_s + group[-1].end_s) / 2 for group in groups]
     x = [LEFT + PLOT * min(middle / duration_s, 1.0) for middle in middles]
-    values = [[window.p_fake for window in group] for group in groups]
+    values = [[window.p_fake for window in group if window.p_fake is not None] for group in groups]
     return (
         [(at, sum(ps) / len(ps)) for at, ps in zip(x, values, strict=True)],
         [(at, min(ps)) for at, ps in zip(x, values, strict=True)],

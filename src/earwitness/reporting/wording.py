@@ -6,6 +6,7 @@ A negative is careful: a low score is little evidence of synthesis and never pro
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from earwitness.calibration import DEFAULT_PRIOR
 from earwitness.explain import REASONS
 from earwitness.finding import Abstention, Verdict
 
@@ -27,6 +28,14 @@ MEANINGS = {
         "all other, and no proof."
     ),
 }
+AT_OTHER_PRIOR = {
+    Verdict.AUTHENTIC: "At the stated prior the probability is at or below the lower threshold.",
+    Verdict.SUSPICIOUS: "At the stated prior the probability lies between the two thresholds.",
+    Verdict.DEEPFAKE: "At the stated prior the probability is at or above the upper threshold.",
+}
+NOT_THE_PRIOR = (
+    "The prior has a part in that and is no evidence. What the recording itself supports is the likelihood ratio."
+)
 NOT_JUDGED = (
     "Not judged: the recording lies outside the conditions for which the method was validated. That speaks neither for "
     "nor against synthesis."
@@ -92,11 +101,13 @@ GLOSSARY = (
 )
 
 
-def meaning(verdict: Verdict | None, abstentions: Sequence[Abstention]) -> str:
-    """What the verdict means; `verdict` is None where nothing was examined."""
+def meaning(verdict: Verdict | None, abstentions: Sequence[Abstention], prior: float = DEFAULT_PRIOR) -> str:
+    """What the verdict at `prior` means; `verdict` is None where nothing was examined."""
     if verdict is None:
         return NOT_EXAMINED_YET
-    return NOT_JUDGED if abstentions else MEANINGS[verdict]
+    if abstentions:
+        return NOT_JUDGED
+    return MEANINGS[verdict] if prior == DEFAULT_PRIOR else f"{AT_OTHER_PRIOR[verdict]} {NOT_THE_PRIOR}"
 
 
 def undetermined(verdict: Verdict | None, abstentions: Sequence[Abstention]) -> list[str]:

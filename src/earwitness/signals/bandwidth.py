@@ -31,6 +31,8 @@ class Bandwidth:
         edge_hz, drop_db = None, None
         if self._speech.frames >= FEWEST_SPEECH_FRAMES and self._speech.power.max() > 0.0:
             edge_hz, drop_db = steepest_fall(self._speech.power)
+            if context.media.sample_rate_hz is not None:  # smoothing moves the end of the file's own band outwards
+                edge_hz = min(edge_hz, context.media.sample_rate_hz / 2.0)
         return (
             Signal("bandwidth_hz", "Bandwidth", context.measured.bandwidth_hz, "Hz", BANDWIDTH_REFERENCE),
             Signal("cutoff_hz", "Steepest edge", edge_hz, "Hz", CUTOFF_REFERENCE),

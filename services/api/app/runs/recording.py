@@ -13,6 +13,7 @@ from earwitness.detector import DetectorOutput
 from earwitness.errors import EarwitnessError
 from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
 from earwitness.output_json import grounds_as_dict, grounds_from_dict
+from earwitness.policy import unjudged
 
 
 def finding_columns(output: DetectorOutput) -> dict[str, Any]:
@@ -120,6 +121,7 @@ def output_of(run: DetectorRun) -> DetectorOutput | None:
     """The detector's output as it was when the run ended; None for a failed run."""
     if run.outcome is not RunOutcome.DONE:
         return None
+    windows = (WindowScore(**window) for window in run.windows)
     return DetectorOutput(
         verdict=run.verdict,
         confidence=run.confidence,
@@ -129,7 +131,7 @@ def output_of(run: DetectorRun) -> DetectorOutput | None:
         p_fake=run.p_fake,
         llr=run.llr,
         score=run.score,
-        windows=tuple(WindowScore(**window) for window in run.windows),
+        windows=tuple(map(unjudged, windows) if run.abstentions else windows),  # rows before 2026-12 have both
         most_suspicious=Stretch(**run.most_suspicious) if run.most_suspicious else None,
         abstentions=tuple(Abstention(reason) for reason in run.abstentions),
         media=MediaInfo(**run.media) if run.media else None,

@@ -15,8 +15,8 @@ class WindowView(BaseModel):
     start_s: float
     end_s: float
     score: Annotated[float, Field(description="The network's raw logit; higher means more likely synthetic.")]
-    llr: float
-    p_fake: Probability
+    llr: float | None
+    p_fake: Annotated[Probability | None, Field(description="None where the detector abstained, as llr is.")]
     speech_share: Annotated[float, Field(ge=0, le=1)]
 
 
