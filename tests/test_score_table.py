@@ -133,3 +133,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     with ScoreTable(tmp_path / "s.csv", MODEL) as mended:
         assert len(mended.done) == ("a.wav" in mended.done)
+
+
+def test_two_scans_do_not_write_one_table(tmp_path: Path) -> None:
+    with ScoreTable(tmp_path / "s.csv", MODEL) as first:
+        with pytest.raises(OutputError, match="another scan is writing"):
+            ScoreTable(tmp_path / "s.csv", MODEL)
+        first.write(FULL)
+    write(tmp_path / "s.csv", ScoreRow("b.wav"))
+    assert [row["path"] for row in read(tmp_path / "s.csv")] == ["a.wav", "b.wav"]

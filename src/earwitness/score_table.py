@@ -9,6 +9,7 @@ with what its rows have in common, so that a table is never continued with anoth
 """
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -58,17 +59,19 @@ class ScoreTable:
     """Opens or continues a table; use it as a context manager."""
 
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
-        """Raises OutputError where the table can't be written, or was made under another `identity`."""
+        """Raises OutputError where the table can't be written, another scan writes it, or it was made under another
+        `identity`."""
         self._path = path
         self.done = PathSet()
         if path.exists() and not path.is_file():
             raise OutputError(f"can't write {path}: it is no regular file, and a table must be readable again")
         try:
-            self._check_identity(identity)
-            self._file: BinaryIO = path.open("r+b" if path.exists() else "x+b")
+            self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         except OSError as error:
             raise OutputError(f"can't write {path}: {error.strerror}") from error
         try:
+            self._keep_others_out()
+            self._check_identity(identity)
             self._continue()
         except OSError as error:
             self._file.close()
@@ -108,9 +111,16 @@ class ScoreTable:
         except OSError as error:
             raise OutputError(f"can't write {self._path}: {error.strerror}") from error
 
+    def _keep_others_out(self) -> None:
+        """Until the file is closed. Two scans that write one table would tear each other's rows."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"another scan is writing {self._path}: wait for it, or name another --out") from error
+
     def _check_identity(self, identity: Mapping[str, str]) -> None:
         meta = self._path.with_name(self._path.name + ".meta.json")
-        if meta.exists() and self._path.exists():
+        if meta.exists() and os.fstat(self._file.fileno()).st_size:
             if meta.read_text(encoding="utf-8") != _as_json(identity):
                 raise OutputError(
                     f"{self._path} was begun with another model or prior ({meta.name} says which): "
