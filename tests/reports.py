@@ -78,7 +78,8 @@ KINDS = (
 
 
 def an_output(kind: Kind = KINDS[2], *, windows: int = 4, grounds: Grounds | None = None) -> DetectorOutput:
-    p_fake = {AUTHENTIC: 0.08, SUSPICIOUS: 0.57, DEEPFAKE: 0.95}[kind.verdict] if kind.llr is not None else None
+    judged = kind.llr is not None
+    p_fake = {AUTHENTIC: 0.08, SUSPICIOUS: 0.57, DEEPFAKE: 0.95}[kind.verdict] if judged else None
     return DetectorOutput(
         verdict=kind.verdict,
         confidence=max(p_fake, 1 - p_fake) if p_fake is not None else 0.0,
@@ -88,7 +89,10 @@ def an_output(kind: Kind = KINDS[2], *, windows: int = 4, grounds: Grounds | Non
         p_fake=p_fake,
         llr=kind.llr,
         score=3.4,
-        windows=tuple(WindowScore(2.0 * n, 2.0 * n + 4.0, 0.1 * n, 0.1 * n, 0.5, 0.9) for n in range(windows)),
+        windows=tuple(
+            WindowScore(2.0 * n, 2.0 * n + 4.0, 0.1 * n, 0.1 * n if judged else None, 0.5 if judged else None, 0.9)
+            for n in range(windows)
+        ),
         most_suspicious=Stretch(0.0, 4.0, 0.9) if p_fake is not None else None,
         abstentions=kind.abstentions,
         media=MediaInfo("audio", "wav", "pcm_s16le", 16_000, 1, 4.0),

@@ -12,14 +12,21 @@ import pytest
 from earwitness.finding import Verdict
 from earwitness.panel import Panel, Trial
 from earwitness.pipeline import examine
-from earwitness.report import CustodyMetadata, EvidenceMetadata, MethodMetadata, method_from_spec
+from earwitness.report import (
+    MARKED_STRETCHES,
+    OTHER_PRIOR,
+    CustodyMetadata,
+    EvidenceMetadata,
+    MethodMetadata,
+    method_from_spec,
+)
 from earwitness.report import build_report as build_version_1
 from earwitness.report import report_schema as schema_of_version_1
 from earwitness.reporting.contents import REPORT_VERSION, Derived, SecondLook, report_schema
 from earwitness.reporting.second_look import look_again
 from earwitness.scorer import Scorer
 from tests.audio_files import write_audio, write_silent_film
-from tests.reports import GROUNDS, KINDS, NOON, Kind, a_failed_subject, a_report, a_subject, an_output
+from tests.reports import GROUNDS, KINDS, METHOD, NOON, Kind, a_failed_subject, a_report, a_subject, an_output
 from tests.speechlike import speechlike
 
 TRIAL = Trial("unaltered", "as received", 3.4, 3.0, 0.95, Verdict.DEEPFAKE, flipped=False)
@@ -103,6 +110,20 @@ def test_the_meaning_fits_the_verdict_and_a_negative_is_careful(kind: Kind) -> N
     starts = {"human": "Little evidence", "undecided": "Inconclusive", "synthetic": "Evidence of synthesis"}
     assert meaning.startswith(starts[kind.name])
     assert ("not proof that the recording is authentic" in meaning) is (kind.name == "human")
+
+
+def test_at_another_prior_the_meaning_speaks_of_no_evidence_and_the_error_rates_are_not_claimed() -> None:
+    made = a_report(an_output(), method=replace(METHOD, prior=0.9))
+
+    assert made["interpretation"]["meaning"].startswith("At the stated prior the probability is at or above")
+    assert "vidence of synthesis" not in made["interpretation"]["meaning"]
+    assert OTHER_PRIOR in made["limitations"]
+    assert OTHER_PRIOR not in a_report(an_output())["limitations"]
+
+
+def test_marked_stretches_come_with_their_limit() -> None:
+    assert MARKED_STRETCHES in a_report(an_output(grounds=GROUNDS))["limitations"]
+    assert MARKED_STRETCHES not in a_report(an_output(grounds=replace(GROUNDS, stretches=())))["limitations"]
 
 
 def test_the_ratio_is_held_to_the_caps_of_the_run() -> None:

@@ -55,6 +55,10 @@ OTHER_PRIOR = (
     "The thresholds were chosen, and the error rates measured, at a prior of one half. At the prior of this run the "
     "verdict has other error rates, which are not known."
 )
+MARKED_STRETCHES = (
+    "Marked stretches are places to listen to and no findings of their own: stretches of human speech are marked, too, "
+    "and the more of them the longer a recording is."
+)
 AFFINE = "affine"
 """How `earwitness.calibration` turns a score into an llr."""
 ENDED = ("DONE", "FAILED")
@@ -262,6 +266,8 @@ def limitations(output: DetectorOutput | None, *, method_missing: bool, prior: f
     if output.abstentions:
         reasons = ", ".join(reason.value.replace("_", " ") for reason in output.abstentions)
         found.append(f"The detector abstained ({reasons}): the verdict says nothing for or against synthesis.")
+    if output.grounds is not None and output.grounds.stretches:
+        found.append(MARKED_STRETCHES)
     found.extend(output.warnings)
     return found
 

@@ -116,7 +116,9 @@ class ScoreTable:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputError(f"another scan is writing {self._path}: wait for it, or name another --out") from error
+            raise OutputError(
+                f"another scan is writing {self._path}: wait for it, or name another --out"
+            ) from error
 
     def _check_identity(self, identity: Mapping[str, str]) -> None:
         meta = self._path.with_name(self._path.name + ".meta.json")
