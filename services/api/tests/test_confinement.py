@@ -83,7 +83,7 @@ def test_a_worker_can_not(
     task, arguments = attempt(given, listener.getsockname()[1])
     with pytest.raises(DetectorBugError) as failure:
         pool.call(task, *arguments, timeout_s=PATIENCE_S)
-    assert isinstance(failure.value.__cause__, PermissionError)
+    assert str(failure.value.__cause__).startswith("PermissionError: ")
     assert (given / "blob").read_bytes() == b"evidence"
 
 

@@ -9,7 +9,6 @@ pool's lock with it: then no task is taken any more and no time limit kept, and 
 for that, and has a new pool made (docs/adr/0020).
 """
 
-import multiprocessing
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -25,6 +24,7 @@ from app.detectors.source import LoadOrder
 from app.errors import DetectorBugError, RunInterruptedError
 from app.runs import confinement, worker
 from app.runs.board import Board
+from app.runs.replies import ReplyingContext
 from earwitness.errors import EarwitnessError, ModelError, RunTimeoutError, WorkerCrashError
 from earwitness.pools import STOPPING_S, TAKEN_WITHIN_S, PoolBrokenError, TaskOutlivedError, awaited, dispose
 
@@ -59,7 +59,7 @@ class WorkerPool:
         self._taken_within_s = taken_within_s
         self._stopping_s = stopping_s
         _tell_what_is_missing()
-        self._context = multiprocessing.get_context("forkserver")
+        self._context = ReplyingContext()
         self._context.set_forkserver_preload(PRELOADED)
         self.board = Board(self._context, workers)
         self._initial = (model, memory_bytes, readable, self.board.cells)
