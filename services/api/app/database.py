@@ -64,7 +64,9 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         durably = {_IMMEDIATE: True, _SYNCHRONOUS: SYNC_FULL}
         soon = {_IMMEDIATE: True, _SYNCHRONOUS: SYNC_NORMAL}
-        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        # SQLite's transactions see one state from their first reading on; PostgreSQL's only where they ask for it
+        consistently = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._read = sessionmaker(self.engine.execution_options(**consistently), expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(**durably), expire_on_commit=False)
         self._write_soon = sessionmaker(self.engine.execution_options(**soon), expire_on_commit=False)
 

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import make_url as parse
 from sqlalchemy import text
 
+from app.analysis import repository as records
 from app.application import CantStartError
 from app.database import Database, DatabaseUnusableError
 
@@ -41,6 +42,16 @@ def test_every_way_to_write_postgresql_uses_the_one_driver(scheme: str) -> None:
 def test_a_folder_that_can_t_be_made_is_named(make_client: Callable[..., TestClient]) -> None:
     with pytest.raises(CantStartError, match="/proc/nowhere"):
         make_client(database_url="sqlite:////proc/nowhere/x.db")
+
+
+def test_what_is_read_is_one_state_whatever_others_commit_meanwhile(database: Database, new_record: Any) -> None:
+    with database.read() as session:
+        assert records.page(session, records.RecordFilter(), limit=1, offset=0)[1] == 0
+        with database.write() as other:
+            records.add(other, new_record())
+        assert records.page(session, records.RecordFilter(), limit=1, offset=0)[1] == 0
+    with database.read() as session:
+        assert records.page(session, records.RecordFilter(), limit=1, offset=0)[1] == 1
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
