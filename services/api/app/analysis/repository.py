@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Table, bindparam, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Row, Table, bindparam, func, select, true, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -70,6 +70,22 @@ def add(session: Session, record: AnalysisRecord) -> None:
 
 def get(session: Session, analysis_id: uuid.UUID) -> AnalysisRecord | None:
     return session.get(AnalysisRecord, analysis_id)
+
+
+def stored(session: Session, analysis_ids: Collection[uuid.UUID]) -> Sequence[Row[Any]]:
+    """The rows as they are in the database, past what the session holds."""
+    return session.execute(select(_TABLE).where(_TABLE.c.id.in_(analysis_ids))).all()
+
+
+def ids_after(session: Session, last: uuid.UUID | None, limit: int) -> Sequence[uuid.UUID]:
+    """The next ids in their order; from the first one for None."""
+    behind = _TABLE.c.id > last if last is not None else true()
+    return session.scalars(select(_TABLE.c.id).where(behind).order_by(_TABLE.c.id).limit(limit)).all()
+
+
+def known(session: Session, analysis_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of them that have a row."""
+    return set(session.scalars(select(_TABLE.c.id).where(_TABLE.c.id.in_(analysis_ids))))
 
 
 def by_idempotency_key(session: Session, created_by: str, key: str) -> AnalysisRecord | None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.analysis import repository
 from app.analysis.models import AnalysisRecord, MediaType
 from app.audit import repository as audit
+from app.audit.agreement import receipt_of
 from app.audit.models import EventType
 from app.errors import AnalysisNotFoundError, EvidenceErasedError, IdempotencyKeyError
 from app.evidence.store import Received
@@ -82,12 +83,13 @@ def register(
         **fields,
     )
     repository.add(session, record)
+    (row,) = repository.stored(session, [record.id])
     audit.append(
         session,
         EventType.EVIDENCE_RECEIVED,
         actor=user.name,
         analysis_id=record.id,
-        details={"sha256": received.sha256, "size_bytes": received.size_bytes, "filename": filename},
+        details=receipt_of(row),
     )
     return record
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
@@ -24,6 +24,7 @@ from app.analysis import repository as records
 from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord, Status
 from app.audit import repository as audit
+from app.audit.agreement import end_of
 from app.audit.models import EventType
 from app.database import DATABASE_AWAY, Database
 from app.detectors.registry import Model, ModelRegistry
@@ -271,14 +272,7 @@ def _record_end(session: Session, run: DetectorRun, examined_s: float | None) ->
     if record is None:
         return None
     repository.add(session, run)
-    details: dict[str, Any] = {
-        "run_id": str(run.id),
-        "model_version": run.model_version,
-        "evidence_verified": run.evidence_verified,
-    }
-    if run.outcome is RunOutcome.DONE:
-        event, details = EventType.RUN_DONE, {**details, "verdict": run.verdict.value, "p_fake": run.p_fake}
-    else:
-        event, details = EventType.RUN_FAILED, {**details, "failure_code": run.failure_code}
+    (row,) = repository.stored(session, [run.id])
+    event, details = end_of(row)
     audit.append(session, event, actor=run.requested_by, analysis_id=run.analysis_id, details=details)
     return record
