@@ -204,6 +204,12 @@ class EvidenceAlteredError(AppError):
         self.actual_sha256 = actual_sha256
 
 
+class RecordAlteredError(AppError):
+    """A record or a run in the database is not what the audit trail tells of it: an operator must look."""
+
+    code = "record_altered"
+
+
 class EvidenceErasedError(AppError):
     """The evidence was erased on purpose; what is known of it stays."""
 
@@ -301,6 +307,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     EvidenceUnavailableError: (503, "The evidence store is not available"),
     EvidenceMissingError: (500, "The evidence is missing"),
     EvidenceAlteredError: (500, "The evidence was altered"),
+    RecordAlteredError: (500, "The record was altered"),
     EvidenceErasedError: (410, "The evidence was erased"),
     EvidenceHeldError: (409, "A hold keeps the evidence"),
     WebhookNotFoundError: (404, "No such webhook"),

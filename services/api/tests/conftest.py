@@ -33,15 +33,21 @@ import psycopg
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
 
+from app.analysis import repository as records
 from app.analysis.models import AnalysisRecord, MediaType, Status
 from app.application import create_app
+from app.audit import repository as audit
+from app.audit.agreement import end_of, receipt_of
+from app.audit.models import EventType
 from app.database import Database
 from app.detectors.source import DetectorSource, DummySource
 from app.evidence.objects import Place
 from app.identity.authenticators import Authenticator
 from app.migration import migrate
 from app.orm import utc_now
+from app.runs import repository as runs
 from app.runs.models import DetectorRun, RunOutcome
 from app.settings import Settings
 
@@ -397,6 +403,21 @@ def new_run() -> Callable[..., DetectorRun]:
         return DetectorRun(**{**usual, **columns})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tell() -> Callable[..., None]:
+    """`tell(session, record, run)`: add both, and the events of the receipt and of the end, as the service does."""
+
+    def add(session: Session, record: AnalysisRecord, run: DetectorRun) -> None:
+        records.add(session, record)
+        runs.add(session, run)
+        (received,), (ended,) = records.stored(session, [record.id]), runs.stored(session, [run.id])
+        told = [(EventType.EVIDENCE_RECEIVED, receipt_of(received)), end_of(ended)]
+        for kind, details in told:
+            audit.append(session, kind, actor="tester", analysis_id=record.id, details=details)
+
+    return add
 
 
 @pytest.fixture(scope="session")

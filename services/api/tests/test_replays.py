@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from app.analysis.models import Status
 from app.database import Database
 from app.detectors.source import DummySource, OnnxSource
 from app.runs.models import RunOutcome
@@ -113,16 +114,16 @@ def test_what_can_t_be_repeated_is_refused(client: TestClient, upload: Upload) -
 
 
 def test_a_run_without_a_recorded_method_is_409(
-    make_client: MakeClient, make_url: Callable[[str], str], new_record: Any, new_run: Any
+    make_client: MakeClient, make_url: Callable[[str], str], new_record: Any, new_run: Any, tell: Any
 ) -> None:
     url = make_url("sqlite")
     client = make_client(database_url=url)
-    record = new_record()
+    record = new_record(status=Status.FAILED, failure_code="interrupted", processing_ms=5)
+    run = new_run(record, outcome=RunOutcome.FAILED, failure_code="interrupted")
+    record.run_id = run.id
     database = Database(url)
     with database.write() as session:
-        session.add(record)
-        session.flush()
-        session.add(new_run(record, outcome=RunOutcome.FAILED, failure_code="interrupted"))
+        tell(session, record, run)
     database.close()
     answer = client.post(f"/v1/analysis/{record.id}/replay")
     assert (answer.status_code, answer.json()["code"]) == (409, "run_not_replayable")

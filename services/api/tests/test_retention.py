@@ -251,6 +251,9 @@ IN_ORDER = {
     "erased_but_there": 0,
     "audit_events": 0,
     "audit_intact": True,
+    "records_altered": 0,
+    "runs_altered": 0,
+    "bound_in_part": 0,
 }
 
 

@@ -96,16 +96,16 @@ def test_a_run_of_before_the_column_is_reported_as_not_recorded(
     make_url: Any,
     new_record: Callable[..., Any],
     new_run: Callable[..., Any],
+    tell: Callable[..., None],
     kind: str,
 ) -> None:
     url = make_url(kind)
     database = Database(url)
-    record = new_record(status=Status.DONE)
+    record = new_record(status=Status.DONE, model_version="audio-1", processing_ms=5)
     run = new_run(record, model_version="audio-1", model_sha256="b" * 64)
     record.run_id = run.id
     with database.write() as session:
-        records.add(session, record)
-        runs.add(session, run)
+        tell(session, record, run)
     database.close()
     report = make_client(database_url=url).get(f"/v1/analysis/{record.id}/report").json()
     assert METHOD_NOT_RECORDED in report["limitations"]

@@ -1,10 +1,10 @@
 """Appending to the audit chain and reading it. The only writer of `audit_events`."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, insert, select, text, true
+from sqlalchemy import Table, func, insert, select, text, true
 from sqlalchemy.orm import Session
 
 from app.audit.chain import GENESIS_HASH, event_hash
@@ -53,6 +53,55 @@ def of_analysis(session: Session, analysis_id: uuid.UUID) -> Sequence[AuditEvent
     """The events of one analysis, oldest first."""
     return session.scalars(
         select(AuditEvent).where(AuditEvent.analysis_id == analysis_id).order_by(AuditEvent.sequence)
+    ).all()
+
+
+def of_analyses(
+    session: Session, analysis_ids: Collection[uuid.UUID], kinds: Collection[EventType]
+) -> Sequence[AuditEvent]:
+    """Their events of these kinds, oldest first."""
+    return session.scalars(
+        select(AuditEvent)
+        .where(AuditEvent.analysis_id.in_(analysis_ids), AuditEvent.event_type.in_(kinds))
+        .order_by(AuditEvent.sequence)
+    ).all()
+
+
+def newest_of_analyses(
+    session: Session, analysis_ids: Collection[uuid.UUID], kinds: Collection[EventType]
+) -> Sequence[AuditEvent]:
+    """Of each of them the newest event of these kinds, where it has one."""
+    newest = (
+        select(func.max(AuditEvent.sequence))
+        .where(AuditEvent.analysis_id.in_(analysis_ids), AuditEvent.event_type.in_(kinds))
+        .group_by(AuditEvent.analysis_id)
+    )
+    return session.scalars(select(AuditEvent).where(AuditEvent.sequence.in_(newest))).all()
+
+
+def of_runs(
+    session: Session,
+    analysis_ids: Collection[uuid.UUID],
+    run_ids: Collection[uuid.UUID],
+    kinds: Collection[EventType],
+) -> Sequence[AuditEvent]:
+    """Events of these kinds that name these runs, among those of the analyses, by which they are found."""
+    return session.scalars(
+        select(AuditEvent).where(
+            AuditEvent.analysis_id.in_(analysis_ids),
+            AuditEvent.event_type.in_(kinds),
+            AuditEvent.details["run_id"].as_string().in_([str(run_id) for run_id in run_ids]),
+        )
+    ).all()
+
+
+def after(session: Session, sequence: int, kinds: Collection[EventType], limit: int) -> Sequence[AuditEvent]:
+    """The next events of these kinds behind that one, oldest first."""
+    return session.scalars(
+        select(AuditEvent)
+        .where(AuditEvent.sequence > sequence, AuditEvent.event_type.in_(kinds))
+        .order_by(AuditEvent.sequence)
+        .limit(limit)
     ).all()
 
 

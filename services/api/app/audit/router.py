@@ -1,6 +1,7 @@
-"""The audit trail: one analysis's events, and the check of the whole chain."""
+"""The audit trail: one analysis's events, and the check of the whole chain and of the rows that it tells of."""
 
 import uuid
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Depends
 from app.analysis import service as analyses
 from app.audit import repository
 from app.audit.chain import check_chain
+from app.audit.rows import check_rows
 from app.audit.schemas import ChainView, EventList
 from app.identity.permissions import Action, allow
 from app.identity.user import User
@@ -35,7 +37,7 @@ def list_events(
 
 @router.get(
     "/v1/audit/chain",
-    summary="Follow the whole audit chain",
+    summary="Follow the whole audit chain, and compare records and runs with it",
     response_model=ChainView,
     responses=documented(400, 401, 403, 503),
 )
@@ -43,6 +45,7 @@ def verify_chain(
     state: State,
     _user: Annotated[User, Depends(allow(Action.VERIFY_AUDIT))],
 ) -> Any:
-    """Recomputes every hash, so it takes time in proportion to the trail's length."""
+    """Recomputes every hash, and compares every record and run with its event: it takes time in proportion to them."""
     with state.database.read() as session:
-        return check_chain(repository.whole_chain(session))
+        chain = check_chain(repository.whole_chain(session))
+    return asdict(chain) | asdict(check_rows(state.database))

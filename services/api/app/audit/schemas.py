@@ -34,3 +34,9 @@ class ChainView(BaseModel):
     events: int
     last_hash: Annotated[str, Field(description="Write it down elsewhere: it also proves the end of the chain.")]
     broken_at: Annotated[int | None, Field(description="Sequence number of the first event that does not fit.")]
+    records_altered: Annotated[int, Field(description="Records that are not, or no longer, as their events tell.")]
+    runs_altered: Annotated[int, Field(description="Runs that are not, or no longer, as their events tell.")]
+    bound_in_part: Annotated[
+        int,
+        Field(description="Records and runs whose events are too old to hold the hash of the whole row."),
+    ]

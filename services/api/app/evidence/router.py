@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from app.analysis import service as analyses
 from app.audit import repository as audit
 from app.audit.models import EventType
+from app.audit.rows import require_record
 from app.evidence.checked import checked
 from app.identity.permissions import Action, allow
 from app.identity.user import User
@@ -41,6 +42,8 @@ def get_evidence(
     user: Annotated[User, Depends(allow(Action.READ_EVIDENCE))],
 ) -> StreamingResponse:
     """Hashed on the way: where the stored bytes are not what was received, the answer ends short of its length."""
+    with state.database.read() as session:
+        require_record(session, analyses.require_evidence(session, analysis_id))  # else these were not received
     with state.database.write() as session:
         record = analyses.require_evidence(session, analysis_id)
         blocks = state.store.read(record.sha256)  # 500 now, rather than a broken answer later

@@ -16,6 +16,7 @@ from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord
 from app.audit import repository as audit
 from app.audit.models import EventType
+from app.audit.rows import require_record, require_run
 from app.detectors.registry import Model
 from app.errors import (
     AnalysisNotDoneError,
@@ -52,11 +53,14 @@ def replay(state: ServiceState, user: User, analysis_id: uuid.UUID, run_id: uuid
     """Repeat a run, the newest one where none is named, and record how that ended.
 
     Raises AnalysisNotFoundError, EvidenceErasedError, AnalysisNotDoneError, RunNotFoundError, RunNotReplayableError,
-    ModelNotOnShelfError, EvidenceMissingError, EvidenceAlteredError, ModelError, RunInterruptedError.
+    RecordAlteredError, ModelNotOnShelfError, EvidenceMissingError, EvidenceAlteredError, ModelError,
+    RunInterruptedError.
     """
     with state.database.read() as session:
         record = analyses.require_evidence(session, analysis_id)
+        require_record(session, record)
         run = _chosen(session, record, run_id)
+        require_run(session, run)  # what is compared with is what was found then
     model = _model_of(state, run)
     started_at = utc_now()
     result = _repeated(state, record, model)

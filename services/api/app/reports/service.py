@@ -12,7 +12,8 @@ from app.analysis import service as analyses
 from app.analysis.models import AnalysisRecord, Status
 from app.audit import repository as audit
 from app.audit.models import AuditEvent, EventType
-from app.errors import AnalysisNotDoneError, EvidenceMissingError
+from app.audit.rows import require_record, require_run
+from app.errors import AnalysisNotDoneError
 from app.identity.user import User
 from app.orm import utc_now
 from app.reports.second_looks import Look, Wanted, wanted_of
@@ -45,7 +46,7 @@ class Order:
 def wanted(state: ServiceState, analysis_id: uuid.UUID) -> Wanted:
     """What the second look at the newest run needs.
 
-    Raises AnalysisNotFoundError, AnalysisNotDoneError and EvidenceMissingError.
+    Raises AnalysisNotFoundError, AnalysisNotDoneError and RecordAlteredError.
     """
     with state.database.read() as session:
         record, run = _newest(session, analysis_id)
@@ -59,14 +60,15 @@ def issue(state: ServiceState, user: User, analysis_id: uuid.UUID, order: Order,
     what `wanted` raises, and ReportError where it can't be set.
     """
     outline, second_look = look or (None, NO_SECOND_LOOK)
-    with state.database.write() as session:
+    with state.database.read() as session:
         record, run = _newest(session, analysis_id)
-        details = {
-            "run_id": str(run.id),
-            "report_version": order.version,
-            "form": order.form.value,
-            "full": order.full,
-        }
+    details = {
+        "run_id": str(run.id),
+        "report_version": order.version,
+        "form": order.form.value,
+        "full": order.full,
+    }
+    with state.database.write() as session:
         audit.append(session, EventType.REPORT_ISSUED, actor=user.name, analysis_id=analysis_id, details=details)
         events = audit.of_analysis(session, analysis_id)
         made = report(
@@ -82,12 +84,15 @@ def issue(state: ServiceState, user: User, analysis_id: uuid.UUID, order: Order,
 
 
 def _newest(session: Session, analysis_id: uuid.UUID) -> tuple[AnalysisRecord, DetectorRun]:
+    """The record and its newest run, as the trail tells them; `session` reads one consistent state."""
     record = analyses.require(session, analysis_id)
     if record.status not in ENDED:
         raise AnalysisNotDoneError(f"the analysis is {record.status.lower()}: run it, and wait for the run's end")
     run = runs.get(session, record.run_id) if record.run_id else None
-    if run is None:
-        raise EvidenceMissingError("the newest run of this analysis is not in the database")
+    if run is not None:
+        require_run(session, run)
+    require_record(session, record)  # no report contradicts the trail that it lists
+    assert run is not None, "the record names the run that ended last, and that one is there"
     return record, run
 
 

@@ -1,4 +1,5 @@
-"""Does everything that the database claims to have lie in the store, unaltered, and nothing that was erased?
+"""Does everything that the database claims to have lie in the store, unaltered, and nothing that was erased? And does
+the database itself say what its audit trail tells?
 
     found = verify(database, store)      # reads every byte of the evidence: minutes a hundred gigabytes
 
@@ -12,6 +13,7 @@ import structlog
 
 from app.audit.chain import check_chain
 from app.audit.repository import whole_chain
+from app.audit.rows import check_rows
 from app.database import Database
 from app.errors import EvidenceAlteredError, EvidenceMissingError
 from app.evidence.store import EvidenceStore
@@ -34,14 +36,18 @@ class Verification:
     audit_intact: bool
     last_hash: str
     """Of the audit trail: compare it with the one that was written down."""
+    records_altered: int
+    runs_altered: int
+    bound_in_part: int
 
     @property
     def in_order(self) -> bool:
-        return self.audit_intact and not (self.missing or self.altered or self.erased_but_there)
+        stored = not (self.missing or self.altered or self.erased_but_there)
+        return stored and self.audit_intact and not (self.records_altered or self.runs_altered)
 
 
 def verify(database: Database, store: EvidenceStore) -> Verification:
-    """Each thing that is not in order is logged with its hash."""
+    """Each thing that is not in order is logged with its hash or id."""
     verified = missing = altered = erased_but_there = 0
     for sha256, erased in _hashes(database):
         try:
@@ -65,7 +71,19 @@ def verify(database: Database, store: EvidenceStore) -> Verification:
         chain = check_chain(whole_chain(session))
     if not chain.intact:
         log.error("audit_chain_broken", sequence=chain.broken_at)
-    return Verification(verified, missing, altered, erased_but_there, chain.events, chain.intact, chain.last_hash)
+    rows = check_rows(database)
+    return Verification(
+        verified=verified,
+        missing=missing,
+        altered=altered,
+        erased_but_there=erased_but_there,
+        audit_events=chain.events,
+        audit_intact=chain.intact,
+        last_hash=chain.last_hash,
+        records_altered=rows.records_altered,
+        runs_altered=rows.runs_altered,
+        bound_in_part=rows.bound_in_part,
+    )
 
 
 def _hashes(database: Database) -> Iterator[tuple[str, bool]]:
