@@ -39,6 +39,7 @@ class Verification:
     records_altered: int
     runs_altered: int
     bound_in_part: int
+    """These three are those of `app.audit.rows.RowCheck`."""
 
     @property
     def in_order(self) -> bool:
