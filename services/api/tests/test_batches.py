@@ -1,8 +1,10 @@
 """Bulk: many recordings examined through the queue, each once, whatever is wrong with one or is killed in between."""
 
 import csv
+import errno
 import io
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from app.batches import feeder
 from app.detectors.source import DummySource
@@ -26,6 +29,7 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeder, "ACTIVE_S", 0.02)
+    monkeypatch.setattr(feeder, "TROUBLE_S", 0.2)
 
 
 def made(client: Any, **wanted: Any) -> dict[str, Any]:
@@ -181,6 +185,98 @@ def test_a_list_that_is_none_fails_the_batch_with_its_reason(
     view = finished(client, made(client, import_path="list.csv"), wait_until)
     assert (view["status"], view["failure_code"]) == ("FAILED", "media_unreadable")
     assert "no column" in view["failure_message"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_name_that_is_no_text_costs_that_file(
+    make_client: MakeClient, wait_until: WaitUntil, import_dir: Path, wav: bytes, kind: str
+) -> None:
+    Path(os.fsdecode(os.fsencode(import_dir / "calls") + b"/caf\xe9.wav")).write_bytes(wav)
+    (import_dir / "calls" / "list.txt").write_text("01.wav\na\0b.wav\n")
+    client = make_client(kind=kind, import_dir=import_dir)
+    view, listed = (made(client, import_path=path) for path in ("calls", "calls/list.txt"))
+    view, listed = (finished(client, batch, wait_until) for batch in (view, listed))
+    assert (view["status"], view["total"], view["done"], view["failed"]) == ("DONE", 4, 3, 1)
+    found = {row["path"]: row for row in rows(client, view)}
+    assert found["calls/00.wav"]["state"] == "DONE"
+    bad = found["calls/caf\\xe9.wav"]
+    assert (bad["state"], bad["failure_code"], bad["analysis_id"]) == ("FAILED", "import_path", None)
+    assert "rename it" in bad["failure_message"]
+    assert (listed["done"], listed["failed"]) == (1, 1)
+    assert rows(client, listed)[1]["path"] == "calls/a\\x00b.wav"
+
+
+def test_a_file_that_its_disk_does_not_give_costs_that_file(
+    make_client: MakeClient, wait_until: WaitUntil, import_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def failing(path: Path, *args: Any, **kwargs: Any) -> Any:
+        file = opened(path, *args, **kwargs)
+        if path.name == "01.wav":
+            file.close()
+            file = io.BufferedReader(FailingDisk())
+        return file
+
+    monkeypatch.setattr(Path, "open", failing)
+    client = make_client(import_dir=import_dir)
+    view = finished(client, made(client, import_path="calls"), wait_until)
+    assert (view["done"], view["failed"]) == (2, 1)
+    bad = rows(client, view)[1]
+    assert (bad["failure_code"], bad["failure_message"]) == (
+        "import_path", "'calls/01.wav' can't be read: Input/output error",
+    )  # fmt: skip
+
+
+class FailingDisk(io.RawIOBase):
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: Any) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_folder_that_can_t_be_read_fails_its_batch_and_no_other(
+    make_client: MakeClient, wait_until: WaitUntil, import_dir: Path, tmp_path: Path
+) -> None:
+    (import_dir / "deep").mkdir()
+    at = os.open(import_dir / "deep", os.O_RDONLY)
+    for _ in range(20):  # a path of more than 4,096 bytes: an error for everybody, root included
+        os.mkdir("d" * 250, dir_fd=at)
+        at, above = os.open("d" * 250, os.O_RDONLY, dir_fd=at), at
+        os.close(above)
+    os.close(at)
+    client = make_client(import_dir=import_dir)
+    deep, calls = made(client, import_path="deep"), made(client, import_path="calls")
+    assert finished(client, calls, wait_until)["done"] == 3
+    view = finished(client, deep, wait_until)
+    assert (view["status"], view["failure_code"], view["total"]) == ("FAILED", "import_path", 0)
+    assert view["failure_message"].startswith("'deep/ddd") and "File name too long" in view["failure_message"]
+    assert str(tmp_path) not in json.dumps(view)
+
+
+def test_what_nobody_foresaw_fails_a_list_after_a_few_tries_and_holds_up_no_other_batch(
+    make_client: MakeClient, upload: Upload, wait_until: WaitUntil, import_dir: Path
+) -> None:
+    client = make_client(import_dir=import_dir)
+    with client.app.state.service.database.write() as session:  # type: ignore[attr-defined]
+        for table, condition in (("batch_items", "NEW.path = 'calls/02.wav'"), ("batches", "NEW.name = 'bad'")):
+            event = "INSERT" if table == "batch_items" else "UPDATE"
+            session.execute(
+                text(
+                    f"CREATE TRIGGER fail_{table} BEFORE {event} ON {table} WHEN {condition} "
+                    "BEGIN SELECT RAISE(ABORT, 'nobody foresaw this'); END"
+                )
+            )
+    stuck = made(client, name="bad", analysis_ids=[upload(client)])
+    calls = made(client, import_path="calls")
+    assert finished(client, made(client, analysis_ids=[upload(client)]), wait_until)["done"] == 1
+    view = finished(client, calls, wait_until)
+    assert (view["status"], view["failure_code"]) == ("FAILED", "internal")
+    assert client.get(f"/v1/batches/{stuck['id']}").json()["status"] == "RUNNING"
+    with client.app.state.service.database.write() as session:  # type: ignore[attr-defined]
+        session.execute(text("DROP TRIGGER fail_batches"))
+    assert finished(client, stuck, wait_until)["done"] == 1
 
 
 def test_the_same_key_gives_the_same_batch(client: TestClient, upload: Upload, wait_until: WaitUntil) -> None:

@@ -9,11 +9,17 @@ One thread a service; of several services on one PostgreSQL one feeds at a time.
 the batch's row and moves its counters along with the item, so it is done once, and the database is all that is needed
 to go on. Only so many runs are in the queue that its workers don't wait, and people's own runs go before them: a batch
 of a million takes no room in it.
+
+What goes wrong with one item costs that item, what goes wrong with one list that batch, and what nobody foresaw holds
+up that batch and no other.
 """
 
 import contextlib
 import threading
+import time
 import uuid
+from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 
 import structlog
@@ -54,6 +60,10 @@ SETTLED_AT_ONCE = 500  # a transaction stays short
 LISTED_AT_ONCE = 1_000
 MAX_ATTEMPTS = 3
 """How often an item is begun whose runs are interrupted: a recording that takes the service down must not loop."""
+MAX_TRIES = 3
+"""How often is tried what fails in a way that may pass (a disk) or that nobody foresaw (a bug), TROUBLE_S apart."""
+LISTING = -1
+"""Stands for the list where else an item's position does."""
 
 NOT_NOW = (
     QueueFullError,
@@ -71,6 +81,9 @@ log = structlog.get_logger(__name__)
 
 class BatchFeeder:
     def __init__(self) -> None:
+        self._not_before: dict[tuple[uuid.UUID, str], float] = {}
+        """When a step of a batch is to be tried again, on the monotonic clock."""
+        self._tries: Counter[tuple[uuid.UUID, int]] = Counter()
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -110,16 +123,36 @@ class BatchFeeder:
                 return False
             with self._state.database.read() as session:
                 found = repository.unfinished(session)
-            for batch in found:
-                self._settle_ended(batch.id)
-                if batch.status is BatchStatus.PREPARING:
-                    self._list(batch)
-                try:
-                    while self._has_room() and self._enter_next(batch.id):
-                        pass
-                except TooManyRequestsError as error:  # this user's quota; another's batch goes on
-                    log.info("batch_waits_for_quota", batch_id=str(batch.id), error=str(error))
+            self._forget_all_but({batch.id for batch in found})
+            for step in (self._settle, self._feed):  # all are settled first: a full queue ends the feeding of all
+                for batch in found:
+                    self._do(step, batch)
             return bool(found)
+
+    def _do(self, step: Callable[[Batch], None], batch: Batch) -> None:
+        """What goes wrong with one batch holds up no other. Raises what concerns all of them."""
+        key = (batch.id, step.__name__)
+        if self._stopped.is_set() or time.monotonic() < self._not_before.get(key, 0.0):
+            return
+        try:
+            step(batch)
+        except TooManyRequestsError as error:  # this user's quota
+            log.info("batch_waits_for_quota", batch_id=str(batch.id), error=str(error))
+        except (*NOT_NOW, *DATABASE_AWAY):
+            raise
+        except Exception:
+            log.exception("batch_held_up", batch_id=str(batch.id), step=step.__name__)
+            self._not_before[key] = time.monotonic() + TROUBLE_S
+
+    def _forget_all_but(self, batches: set[uuid.UUID]) -> None:
+        self._not_before = {key: until_s for key, until_s in self._not_before.items() if key[0] in batches}
+        self._tries = Counter({key: tries for key, tries in self._tries.items() if key[0] in batches})
+
+    def _feed(self, batch: Batch) -> None:
+        if batch.status is BatchStatus.PREPARING:
+            self._list(batch)
+        while self._has_room() and self._enter_next(batch.id):
+            pass
 
     def _has_room(self) -> bool:
         return not self._stopped.is_set() and self._state.queue.depth() < self._state.settings.batch_ahead
@@ -129,6 +162,8 @@ class BatchFeeder:
         seen, position = PathSet(), 0
         with self._state.database.write() as session:
             row = service.require(session, batch.id, locked=True)
+            if row.status is not BatchStatus.PREPARING:
+                return  # cancelled
             row.total = row.duplicates = 0
             repository.remove_items(session, batch.id)
         try:
@@ -143,8 +178,17 @@ class BatchFeeder:
                         service.add_paths(session, batch.id, position, new)
                     position += len(new)
                     row.total, row.duplicates = position, row.duplicates + len(block) - len(new)
+        except DATABASE_AWAY:
+            raise
         except (EarwitnessError, AppError) as error:
             self._list_failed(batch.id, error)
+            return
+        except Exception as error:
+            self._try_again((batch.id, LISTING), error)
+            folder = self._state.settings.import_dir
+            self._list_failed(
+                batch.id, imports.unreadable(folder, error) if isinstance(error, OSError) else _unforeseen()
+            )
             return
         with self._state.database.write() as session:
             row = service.require(session, batch.id, locked=True)
@@ -155,11 +199,19 @@ class BatchFeeder:
     def _list_failed(self, batch_id: uuid.UUID, error: EarwitnessError | AppError) -> None:
         with self._state.database.write() as session:
             row = service.require(session, batch_id, locked=True)
-            row.status, row.failure_code, row.failure_message = BatchStatus.FAILED, code_of(error), str(error)
-            _close_if_finished(session, row)
+            if row.status is BatchStatus.PREPARING:
+                row.status, row.failure_code, row.failure_message = BatchStatus.FAILED, code_of(error), str(error)
+                _close_if_finished(session, row)
+
+    def _try_again(self, key: tuple[uuid.UUID, int], error: Exception) -> None:
+        """Raises `error`, so that the batch is held up and then tried again, until that was tried often enough."""
+        self._tries[key] += 1
+        if self._tries[key] < MAX_TRIES:
+            raise error
+        log.error("batch_try_given_up", batch_id=str(key[0]), position=key[1], exc_info=error)
 
     def _enter_next(self, batch_id: uuid.UUID) -> bool:
-        """False where there is nothing to enter. Raises what is in NOT_NOW."""
+        """False where there is nothing to enter. Raises NOT_NOW, and OSError where the service's own disk fails."""
         state = self._state
         with state.database.read() as session:
             batch = service.require(session, batch_id)
@@ -169,26 +221,30 @@ class BatchFeeder:
         failure: EarwitnessError | AppError | None = None
         analysis_id = item.analysis_id
         try:
-            if item.path is not None:
+            if item.path is not None and item.state is ItemState.WAITING:
                 analysis_id = intake.take_in(state, batch, item)
-        except NOT_NOW:
+        except (*NOT_NOW, *DATABASE_AWAY, OSError):
             raise
         except (EarwitnessError, AppError) as error:
             failure = error
+        except Exception as error:
+            self._try_again((batch_id, item.position), error)
+            failure = _unforeseen()
         with state.database.write() as session:
             batch = service.require(session, batch_id, locked=True)
             row = repository.item(session, batch_id, item.position)
             if batch.status is not BatchStatus.RUNNING or batch.entered != item.position or row is None:
                 return True  # cancelled, or entered by another service meanwhile
-            row.analysis_id = analysis_id
-            if failure is None:
-                failure = self._request(session, batch, row)
-            if failure is not None:
-                batch.failed += 1
-                row.state, row.failure_code, row.failure_message = ItemState.FAILED, code_of(failure), str(failure)
+            if row.state is ItemState.WAITING:  # else it has failed as it was listed
+                row.analysis_id = analysis_id
+                if failure is None:
+                    failure = self._request(session, batch, row)
+                if failure is not None:
+                    row.state, row.failure_code, row.failure_message = _failed(failure)
+            batch.failed += row.state is ItemState.FAILED
             batch.entered += 1
             _close_if_finished(session, batch)
-        if failure is None:
+        if row.state is ItemState.ENTERED:
             self._submit(row)
         return True
 
@@ -210,8 +266,9 @@ class BatchFeeder:
         with contextlib.suppress(ShuttingDownError):  # it stays queued, as the record says
             self._state.queue.submit(row.analysis_id, row.run_id, Priority.BATCH)
 
-    def _settle_ended(self, batch_id: uuid.UUID) -> None:
+    def _settle(self, batch: Batch) -> None:
         """Note which runs ended; what a stopping service interrupted is begun again."""
+        batch_id = batch.id
         with self._state.database.read() as session:
             if not repository.ended(session, batch_id, limit=1):
                 return
@@ -241,6 +298,14 @@ def _close_if_finished(session: Session, batch: Batch) -> None:
             analysis_id=None,
             details={"batch_id": str(batch.id), "done": batch.done, "failed": batch.failed, "total": batch.total},
         )
+
+
+def _failed(failure: EarwitnessError | AppError) -> tuple[ItemState, str, str]:
+    return ItemState.FAILED, code_of(failure), str(failure)
+
+
+def _unforeseen() -> EarwitnessError:
+    return EarwitnessError(runs.UNFORESEEN)
 
 
 def _owner(batch: Batch) -> User:

@@ -4,16 +4,20 @@
     for path in listed(import_dir, "calls"): ...  # recordings below it, as paths relative to the folder
 
 A name is followed to where it really leads, links included, before it is believed to lie inside; each recording is
-asked again when its turn comes.
+asked again when its turn comes. Names of files are bytes: one that is no text can be told of (`shown`), and nothing
+more.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from app.errors import ImportPathError, ImportsOffError
+from earwitness.path_set import ENCODING_ERRORS
 from earwitness.sources import each_recording
 
 TURNED_OFF = "batches of files need an import folder: set EARWITNESS_IMPORT_DIR, or upload the recordings"
+NO_TEXT = "the file's name is no text in UTF-8, or holds a zero byte: rename it"
 
 
 def place(import_dir: Path | None, name: str) -> Path:
@@ -33,7 +37,11 @@ def place(import_dir: Path | None, name: str) -> Path:
 def recording(import_dir: Path | None, name: str) -> Path:
     """As `place`, of a regular file: nothing else is opened."""
     found = place(import_dir, name)
-    if not found.is_file():
+    try:
+        is_file = found.is_file()
+    except OSError as error:
+        raise ImportPathError(f"{name!r} can't be read: {error.strerror}") from error
+    if not is_file:
         raise ImportPathError(f"{name!r} is no regular file")
     return found
 
@@ -41,10 +49,24 @@ def recording(import_dir: Path | None, name: str) -> Path:
 def listed(import_dir: Path | None, name: str) -> Iterator[str]:
     """What stands below a folder or in a list; a list may name what is missing or lies outside: that shows later.
 
-    Raises what `place` raises, and UnreadableMediaError for a list that is none.
+    A name is as it is on the disk: whether it is text, `shown` tells. Raises what `place` raises, UnreadableMediaError
+    for a list that is none, OSError where the list or a folder can't be read.
     """
     found = place(import_dir, name)
     assert import_dir is not None
     root = import_dir.resolve()
     for path in each_recording([found]):
         yield str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def shown(name: str) -> str:
+    """`name` as it can be stored and sent, what is no text written out (`caf\\xe9.wav`); itself where it is text."""
+    return name.encode("utf-8", ENCODING_ERRORS).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+
+
+def unreadable(import_dir: Path | None, error: OSError) -> ImportPathError:
+    """What to tell who made the batch: nothing of where the import folder lies."""
+    assert import_dir is not None
+    root, path = import_dir.resolve(), Path(os.fsdecode(error.filename or ""))
+    name = shown(str(path.relative_to(root))) if path.is_relative_to(root) else "."
+    return ImportPathError(f"{name!r} can't be read: {error.strerror}")

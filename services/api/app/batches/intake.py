@@ -7,6 +7,7 @@ leaves nothing double.
 """
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from app.analysis.upload import Arrival, commit
@@ -16,7 +17,7 @@ from app.errors import ImportPathError, UnsupportedMediaError, UploadTooLargeErr
 from app.evidence.intake import ReceivedForm, looked_at
 from app.evidence.multipart import MAX_FIELD_CHARACTERS
 from app.evidence.names import ACCEPTED_SUFFIXES, clean_filename, extension
-from app.evidence.store import READ_BLOCK_BYTES, Incoming
+from app.evidence.store import READ_BLOCK_BYTES
 from app.identity.user import Role, User
 from app.state import ServiceState
 
@@ -32,7 +33,8 @@ def take_in(state: ServiceState, batch: Batch, item: BatchItem) -> uuid.UUID:
         raise UnsupportedMediaError(f"{label} has no extension of a recording")
     fields: dict[str, str | None] = {"source": f"import: {item.path}"[: MAX_FIELD_CHARACTERS["source"]]}
     with state.store.receive() as incoming:
-        _copy(path, incoming, settings.max_upload_bytes)
+        for block in _read(path, item.path, settings.max_upload_bytes):
+            incoming.write(block)
         received = incoming.finish()
         media = looked_at(state.prober, incoming, label, settings.probe_timeout.total_seconds())
         key = f"batch:{batch.id}:{item.position}"
@@ -40,15 +42,15 @@ def take_in(state: ServiceState, batch: Batch, item: BatchItem) -> uuid.UUID:
         return commit(state, User(batch.created_by, Role.ANALYST), arrival).record.id
 
 
-def _copy(path: Path, incoming: Incoming, max_bytes: int) -> None:
-    copied = 0
+def _read(path: Path, name: str, max_bytes: int) -> Iterator[bytes]:
+    """Raises ImportPathError for whatever its disk says, UploadTooLargeError."""
+    read = 0
     try:
-        source = path.open("rb")
+        with path.open("rb") as source:
+            while block := source.read(READ_BLOCK_BYTES):
+                read += len(block)
+                if read > max_bytes:
+                    raise UploadTooLargeError(f"the recording is larger than {max_bytes} bytes")
+                yield block
     except OSError as error:
-        raise ImportPathError(f"{path.name} can't be read: {error.strerror}") from error
-    with source:
-        while block := source.read(READ_BLOCK_BYTES):
-            copied += len(block)
-            if copied > max_bytes:
-                raise UploadTooLargeError(f"the recording is larger than {max_bytes} bytes")
-            incoming.write(block)
+        raise ImportPathError(f"{name!r} can't be read: {error.strerror}") from error

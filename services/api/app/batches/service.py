@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from app.audit import repository as audit
 from app.audit.models import EventType
-from app.batches import repository
+from app.batches import imports, repository
 from app.batches.models import Batch, BatchStatus, ItemState
 from app.batches.schemas import BatchRequest
-from app.errors import BatchNotFoundError, IdempotencyKeyError
+from app.errors import BatchNotFoundError, IdempotencyKeyError, ImportPathError
 from app.identity.user import User
 from app.orm import utc_now
 
@@ -76,13 +76,21 @@ def add_analyses(session: Session, batch_id: uuid.UUID, start: int, ids: Sequenc
 
 
 def add_paths(session: Session, batch_id: uuid.UUID, start: int, paths: Sequence[str]) -> None:
-    repository.add_items(
-        session,
-        (
-            {"batch_id": batch_id, "position": start + n, "path": one, "state": ItemState.WAITING}
-            for n, one in enumerate(paths)
-        ),
-    )
+    """Whose name is no text has failed from the beginning: nobody could store it, nor ask for it again."""
+    repository.add_items(session, (_path_row(batch_id, start + n, one) for n, one in enumerate(paths)))
+
+
+def _path_row(batch_id: uuid.UUID, position: int, path: str) -> dict[str, object]:
+    shown = imports.shown(path)
+    is_text = shown == path
+    return {
+        "batch_id": batch_id,
+        "position": position,
+        "path": shown,
+        "state": ItemState.WAITING if is_text else ItemState.FAILED,
+        "failure_code": None if is_text else ImportPathError.code,
+        "failure_message": None if is_text else imports.NO_TEXT,
+    }
 
 
 def cancel(session: Session, user: User, batch_id: uuid.UUID) -> Batch:
