@@ -256,6 +256,9 @@ class NotAcceptableError(AppError):
     code = "not_acceptable"
 
 
+OUTAGES = (EvidenceUnavailableError, StorageFullError)
+"""Of the evidence store, or of the disk that copies of it stand on: they say nothing of any recording, and pass."""
+
 STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     # The recording
     library.InputError: (422, "The recording can't be examined"),

@@ -214,7 +214,7 @@ def asked(service: TestClient, upload: Upload) -> tuple[uuid.UUID, uuid.UUID]:
 
 
 def claim(attempt: int = 1) -> Claim:
-    return Claim(attempt, hand_back=lambda _: None, announce=lambda _: None)
+    return Claim(attempt, hand_back=lambda _: None, put_off=None, announce=lambda _: None)
 
 
 def test_without_a_worker_runs_are_accepted_and_readiness_says_why_they_wait(

@@ -31,6 +31,7 @@ from app.batches import imports, intake, repository, service
 from app.batches.models import Batch, BatchItem, BatchStatus, ItemState
 from app.database import DATABASE_AWAY
 from app.errors import (
+    OUTAGES,
     AnalysisNotFoundError,
     AppError,
     DatabaseUnavailableError,
@@ -39,7 +40,6 @@ from app.errors import (
     RunInterruptedError,
     RunUnderWayError,
     ShuttingDownError,
-    StorageFullError,
     TooManyRequestsError,
     code_of,
 )
@@ -56,6 +56,9 @@ from earwitness.path_set import PathSet
 ACTIVE_S = 0.2  # from one look to the next while a batch is open: a few queries
 IDLE_S = 5.0  # another service on the same database may have taken a batch in
 TROUBLE_S = 5.0
+OUTAGE_S = (
+    15.0  # before a batch asks again for evidence that can't be kept or had: an attempt may take half a minute
+)
 SETTLED_AT_ONCE = 500  # a transaction stays short
 LISTED_AT_ONCE = 1_000
 MAX_ATTEMPTS = 3
@@ -69,9 +72,9 @@ NOT_NOW = (
     QueueFullError,
     ShuttingDownError,
     TooManyRequestsError,
-    StorageFullError,
     DatabaseUnavailableError,
     RunInterruptedError,
+    *OUTAGES,
 )
 """Nothing is wrong with the item: it waits."""
 OF_THE_ITEM = (AnalysisNotFoundError, EvidenceErasedError, RunUnderWayError)
@@ -138,6 +141,9 @@ class BatchFeeder:
             step(batch)
         except TooManyRequestsError as error:  # this user's quota
             log.info("batch_waits_for_quota", batch_id=str(batch.id), error=str(error))
+        except OUTAGES as error:  # a batch whose evidence is kept already may go on
+            log.warning("batch_waits_for_store", batch_id=str(batch.id), error=str(error))
+            self._not_before[key] = time.monotonic() + OUTAGE_S
         except (*NOT_NOW, *DATABASE_AWAY):
             raise
         except Exception:

@@ -15,7 +15,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +28,14 @@ from obstore.store import S3Store
 
 from app.errors import EvidenceAlteredError, EvidenceMissingError, EvidenceUnavailableError
 from app.evidence.spool import Spool
-from app.evidence.store import READ_BLOCK_BYTES, FolderIncoming, Incoming, Stored, full_disk_reported
+from app.evidence.store import (
+    NO_EVIDENCE,
+    READ_BLOCK_BYTES,
+    FolderIncoming,
+    Incoming,
+    Stored,
+    full_disk_reported,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -48,6 +55,7 @@ RETRIES: "RetryConfig" = {
 BLOBS = "blobs"
 LISTED_AT_ONCE = 1_000  # the most that the protocol gives
 MISSING = "the evidence of this analysis is not in the store"
+FULL_SPOOL = "there is no room below EARWITNESS_EVIDENCE_DIR for a copy of the evidence"
 
 
 class EvidenceUrlError(OSError):
@@ -146,9 +154,8 @@ class ObjectStore:
     def local_copy(self, sha256: str) -> Iterator[Path]:
         path = self._spool.new_path()
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with full_disk_reported(), os.fdopen(handle, "wb") as file:
-                digest = hashlib.sha256()
+            digest = hashlib.sha256()
+            with full_disk_reported(FULL_SPOOL), os.fdopen(_new_file(path), "wb") as file:
                 for block in self.read(sha256):
                     digest.update(block)
                     file.write(block)
@@ -192,6 +199,12 @@ class ObjectStore:
         except (BaseError, OSError) as error:
             raise OSError(f"the evidence store can't be written to: {_told(error)}") from error
 
+    def check_readable(self) -> None:
+        with suppress(EvidenceMissingError):  # it was asked, and it answered
+            self.verify(NO_EVIDENCE)
+        with full_disk_reported(FULL_SPOOL):
+            self._spool.check_room(READ_BLOCK_BYTES)
+
     def close(self) -> None:
         self._spool.close()
 
@@ -201,6 +214,10 @@ class ObjectStore:
                 return obstore.head(self._objects, _key(sha256))["size"]
         except EvidenceMissingError:
             return None
+
+
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _key(sha256: str) -> str:

@@ -31,6 +31,14 @@ class Spool:
     def new_path(self) -> Path:
         return self.folder / uuid.uuid4().hex
 
+    def check_room(self, size_bytes: int) -> None:
+        """Raises OSError where no file of that size can be written."""
+        path = self.new_path()
+        try:
+            path.write_bytes(bytes(size_bytes))
+        finally:
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock_file)

@@ -33,7 +33,9 @@ from app.errors import EvidenceAlteredError, EvidenceMissingError, StorageFullEr
 
 READ_BLOCK_BYTES = 1 << 20
 SWEEP_BATCH = 500  # hashes a question to the database
+NO_EVIDENCE = "0" * 64  # no file has this hash that anybody knows of
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = "the evidence store has no room for this upload; nothing was kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,10 @@ class EvidenceStore(Protocol):
 
     def check_writable(self) -> None:
         """Raises OSError where nothing can be written."""
+        ...
+
+    def check_readable(self) -> None:
+        """Raises an AppError, one of OUTAGES among them, or OSError where `local_copy` could give nothing now."""
         ...
 
     def close(self) -> None: ...
@@ -334,6 +340,10 @@ class FolderStore:
         probe.write_bytes(b"1")
         probe.unlink()
 
+    def check_readable(self) -> None:
+        with suppress(EvidenceMissingError):  # it was asked, and it answered
+            self.verify(NO_EVIDENCE)
+
     def close(self) -> None:
         if self._lock_file is not None:
             os.close(self._lock_file)
@@ -370,11 +380,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def full_disk_reported() -> Iterator[None]:
+def full_disk_reported(told: str = FULL) -> Iterator[None]:
     """Raises StorageFullError where the disk is full, while something is written within."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL_ERRNOS:
-            raise StorageFullError("the evidence store has no room for this upload; nothing was kept") from error
+            raise StorageFullError(told) from error
         raise

@@ -20,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
-from app.errors import AppError, EvidenceMissingError
+from app.errors import AppError, StorageFullError
 from app.evidence.store import EvidenceStore
 from app.health.service import OK, database_check
 from app.jobs import repository
@@ -28,7 +28,6 @@ from app.jobs.worker import JobWorker
 from app.metrics import Metrics
 
 CLIENT_LIMIT_S = 5.0  # a client that sends or reads nothing for so long is let go
-NO_EVIDENCE = "0" * 64  # no file has this hash that anybody knows of
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -95,16 +94,15 @@ class Operations:
         return 200, CONTENT_TYPE_LATEST, generate_latest(self._metrics.registry)
 
     def _evidence_store(self) -> str:
-        """A worker only reads, so its right to write is not asked for."""
+        """A worker only reads, so its right to write there is not asked for; the copies that it reads need room."""
         if not self._store.local_folder.is_dir():
             return "its folder is gone"
         try:
-            self._store.verify(NO_EVIDENCE)
-        except EvidenceMissingError:  # it was asked, and it answered
-            return OK
+            self._store.check_readable()
         except (AppError, OSError) as error:
             log.warning("evidence_store_not_ready", error=str(error))
-        return "not readable"
+            return "no room for copies" if isinstance(error, StorageFullError) else "not readable"
+        return OK
 
 
 @contextmanager

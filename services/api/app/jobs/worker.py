@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import procrastinate
@@ -30,9 +30,10 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.worker import Worker
 
 from app.database import DATABASE_AWAY, Database
-from app.jobs import repository
-from app.jobs.entry import QUEUE, TASK, enter
+from app.jobs import entry, repository
+from app.jobs.entry import QUEUE, TASK
 from app.jobs.rescue import rescue
+from app.orm import utc_now
 from app.runs.queue import Claim
 from app.threads import wait_for_end
 
@@ -183,12 +184,17 @@ class JobWorker:
         except LOST as error:
             log.warning("queue_away", error=str(error))
 
-    def _run(self, context: JobContext, analysis_id: str, run_id: str) -> None:
+    def _run(self, context: JobContext, analysis_id: str, run_id: str, put_off_since: str | None = None) -> None:
         job = context.job
         of_run = (uuid.UUID(analysis_id), uuid.UUID(run_id))
+        now = utc_now()
+        since = None if put_off_since is None else datetime.fromisoformat(put_off_since)
+        enter = partial(entry.enter, analysis_id=of_run[0], run_id=of_run[1], priority=job.priority)
+        put_off = partial(enter, delay=entry.PUT_OFF, put_off_since=since or now)
         claim = Claim(
             attempt=job.attempts + 1,
-            hand_back=partial(enter, analysis_id=of_run[0], run_id=of_run[1], priority=job.priority),
+            hand_back=partial(enter, put_off_since=since),
+            put_off=put_off if now - (since or now) < entry.PUT_OFF_AT_MOST else None,
             announce=partial(repository.announce, run_id=of_run[1]),
         )
         try:

@@ -99,6 +99,8 @@ class Claim:
     """1 the first time; more where workers died at it."""
     hand_back: Callable[[Session], None]
     """Put the run back into the queue, within the transaction that makes its record QUEUED again."""
+    put_off: Callable[[Session], None] | None
+    """As `hand_back`, to be begun a little later; None where it was put off for as long as a run may be."""
     announce: Callable[[Session], None]
     """Tell those who wait for it that it ended, once the session's transaction is committed."""
 

@@ -28,7 +28,7 @@ from app.audit.agreement import end_of
 from app.audit.models import EventType
 from app.database import DATABASE_AWAY, Database
 from app.detectors.registry import Model, ModelRegistry
-from app.errors import AppError, DetectorBugError, RunInterruptedError, RunUnderWayError
+from app.errors import OUTAGES, AppError, DetectorBugError, RunInterruptedError, RunUnderWayError
 from app.evidence.store import EvidenceStore
 from app.identity.user import User
 from app.metrics import Metrics
@@ -168,8 +168,10 @@ class Runner:
             )
             ended = None
             with tracing.span("record"):
-                if claim is not None and isinstance(result, RunInterruptedError):
-                    self._hand_back(run, claim)
+                back = _way_back(claim, result)
+                if back is not None:
+                    self._hand_back(run, back)
+                    log.warning("run_handed_back", run_id=str(run_id), error=str(result))
                 else:
                     ended = self._end(run, claim, place.examined_s())
         if ended is None:
@@ -237,12 +239,12 @@ class Runner:
 
         return self._patiently(end, self._database.write)
 
-    def _hand_back(self, run: DetectorRun, claim: Claim) -> None:
-        """Have the run begun anew by another worker, and record no end of it."""
+    def _hand_back(self, run: DetectorRun, back: Callable[[Session], None]) -> None:
+        """Have the run begun anew, by another worker or later, and record no end of it."""
 
         def hand_back(session: Session) -> None:
             if records.mark_waiting(session, run.analysis_id, run.id) is not None:
-                claim.hand_back(session)
+                back(session)
 
         self._patiently(hand_back, self._database.write)
 
@@ -261,6 +263,17 @@ class Runner:
                 log.warning("database_away", attempt=attempt, error=str(error))
                 time.sleep(RECORDING_PAUSE_S * 2**attempt)
                 attempt += 1
+
+
+def _way_back(
+    claim: Claim | None, result: DetectorOutput | EarwitnessError | AppError
+) -> Callable[[Session], None] | None:
+    """How the run goes back into the queue that gave it; None where it has ended."""
+    if claim is not None and isinstance(result, RunInterruptedError):
+        return claim.hand_back
+    if claim is not None and isinstance(result, OUTAGES):
+        return claim.put_off
+    return None
 
 
 def _record_end(session: Session, run: DetectorRun, examined_s: float | None) -> AnalysisRecord | None:
