@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,29 @@ def test_what_nobody_foresaw_fails_a_list_after_a_few_tries_and_holds_up_no_othe
     with client.app.state.service.database.write() as session:  # type: ignore[attr-defined]
         session.execute(text("DROP TRIGGER fail_batches"))
     assert finished(client, stuck, wait_until)["done"] == 1
+
+
+def test_a_quota_that_is_used_up_holds_up_its_user_s_batch_and_no_other(
+    make_client: MakeClient, make_url: Any, upload: Upload, wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    same: dict[str, Any] = {"database_url": make_url("sqlite"), "evidence_dir": tmp_path / "store"}
+    client = make_client(runs_per_hour=2, shutdown_grace=timedelta(seconds=0.2), **same)
+    ids = [upload(client), upload(client, "hang-1.wav")]
+    batch = made(client, analysis_ids=ids)
+    wait_until(lambda: client.get(f"/v1/analysis/{ids[1]}").json()["status"] == "RUNNING")
+    client.__exit__(None, None, None)  # the second run is interrupted, and its user may not ask for another
+
+    client = make_client(detector=DummySource(), runs_per_hour=2, **same)
+    bob = {"X-User": "bob", "X-Role": "analyst"}
+    his = client.post("/v1/batches", json={"analysis_ids": [upload(client)]}, headers=bob).json()
+    assert finished(client, his, wait_until)["done"] == 1
+    view = client.get(f"/v1/batches/{batch['id']}").json()
+    assert (view["status"], view["done"], view["failed"]) == ("RUNNING", 1, 0), (
+        "what ended is settled all the same"
+    )
+    with client.app.state.service.database.write() as session:  # type: ignore[attr-defined]
+        session.execute(text("DELETE FROM allowances"))
+    assert finished(client, batch, wait_until)["done"] == 2
 
 
 def test_the_same_key_gives_the_same_batch(client: TestClient, upload: Upload, wait_until: WaitUntil) -> None:

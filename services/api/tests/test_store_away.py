@@ -191,6 +191,23 @@ def test_a_batch_waits_for_a_store_that_is_away(
     assert (client.get(at).json()["done"], client.get(at).json()["failed"]) == (3, 0)
 
 
+def test_with_sqlite_a_batch_begins_again_what_failed_for_a_store_that_was_away(
+    site: MakeClient, cable: Cable, upload: Upload, wait_until: WaitUntil
+) -> None:
+    client = site()
+    ids = [upload(client) for _ in range(2)]
+    cable.pull_out()
+    with capture_logs() as logs:
+        at = client.post("/v1/batches", json={"analysis_ids": ids}).headers["location"]
+        wait_until(lambda: logged(logs, "batch_waits_for_store") >= feeder.MAX_ATTEMPTS)
+    assert (client.get(at).json()["entered"], client.get(at).json()["failed"]) == (2, 0)
+    cable.plug_in()
+    wait_until(lambda: client.get(at).json()["finished_at"] is not None)
+    assert (client.get(at).json()["done"], client.get(at).json()["failed"]) == (2, 0)
+    outcomes = [[run["failure_code"] for run in runs_of(client, one)] for one in ids]
+    assert outcomes == [[None, "evidence_unavailable"]] * 2, "newest first"
+
+
 def test_a_worker_without_room_for_copies_says_so_and_its_runs_wait(
     make_service: Any,
     make_url: Any,

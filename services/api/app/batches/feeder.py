@@ -62,7 +62,9 @@ OUTAGE_S = (
 SETTLED_AT_ONCE = 500  # a transaction stays short
 LISTED_AT_ONCE = 1_000
 MAX_ATTEMPTS = 3
-"""How often an item is begun whose runs are interrupted: a recording that takes the service down must not loop."""
+"""How often an item is begun whose runs end so: a recording that takes the service down must not loop."""
+AGAIN_CODES = frozenset({RunInterruptedError.code, *(error.code for error in OUTAGES)})
+"""How runs end that say nothing of their recording."""
 MAX_TRIES = 3
 """How often is tried what fails in a way that may pass (a disk) or that nobody foresaw (a bug), TROUBLE_S apart."""
 LISTING = -1
@@ -157,6 +159,7 @@ class BatchFeeder:
     def _feed(self, batch: Batch) -> None:
         if batch.status is BatchStatus.PREPARING:
             self._list(batch)
+        self._begin_again(batch.id)
         while self._has_room() and self._enter_next(batch.id):
             pass
 
@@ -246,7 +249,7 @@ class BatchFeeder:
                 if failure is None:
                     failure = self._request(session, batch, row)
                 if failure is not None:
-                    row.state, row.failure_code, row.failure_message = _failed(failure)
+                    _fail(row, code_of(failure), str(failure))
             batch.failed += row.state is ItemState.FAILED
             batch.entered += 1
             _close_if_finished(session, batch)
@@ -273,26 +276,47 @@ class BatchFeeder:
             self._state.queue.submit(row.analysis_id, row.run_id, Priority.BATCH)
 
     def _settle(self, batch: Batch) -> None:
-        """Note which runs ended; what a stopping service interrupted is begun again."""
-        batch_id = batch.id
+        """Note which runs ended, but for what is to be begun again."""
         with self._state.database.read() as session:
-            if not repository.ended(session, batch_id, limit=1):
-                return
-        again: list[BatchItem] = []
+            rows = repository.ended(session, batch.id, limit=SETTLED_AT_ONCE)
+        if all(_begins_again(batch, row) for row in rows):
+            return
         with self._state.database.write() as session:
-            batch = service.require(session, batch_id, locked=True)
-            for row, outcome, code, message in repository.ended(session, batch_id, limit=SETTLED_AT_ONCE):
-                interrupted = code == RunInterruptedError.code and batch.status is BatchStatus.RUNNING
-                if interrupted and row.attempts < MAX_ATTEMPTS and self._request(session, batch, row) is None:
-                    again.append(row)
-                elif outcome is RunOutcome.DONE:
-                    row.state, batch.done = ItemState.DONE, batch.done + 1
+            batch = service.require(session, batch.id, locked=True)
+            for row in repository.ended(session, batch.id, limit=SETTLED_AT_ONCE):
+                if _begins_again(batch, row):
+                    continue
+                if row.outcome is RunOutcome.DONE:
+                    row.item.state, batch.done = ItemState.DONE, batch.done + 1
                 else:
-                    row.state, row.failure_code, row.failure_message = ItemState.FAILED, code, message
+                    _fail(row.item, row.failure_code, row.failure_message)
                     batch.failed += 1
             _close_if_finished(session, batch)
-        for row in again:
-            self._submit(row)
+
+    def _begin_again(self, batch_id: uuid.UUID) -> None:
+        """Before anything new, so that these never pile up; a transaction each, since one may be refused by a quota."""
+        with self._state.database.read() as session:
+            batch = service.require(session, batch_id)
+            rows = repository.ended(session, batch_id, limit=SETTLED_AT_ONCE)
+        for row in rows:
+            if not _begins_again(batch, row):
+                continue
+            if not self._has_room():
+                return
+            if row.failure_code != RunInterruptedError.code:
+                self._state.store.check_readable()  # an outage that lasts takes no attempt
+            with self._state.database.write() as session:
+                batch = service.require(session, batch_id, locked=True)
+                item = repository.item(session, batch_id, row.item.position)
+                if item is None or item.run_id != row.item.run_id or batch.status is not BatchStatus.RUNNING:
+                    return  # cancelled, or begun by another service meanwhile
+                failure = self._request(session, batch, item)
+                if failure is not None:
+                    _fail(item, code_of(failure), str(failure))
+                    batch.failed += 1
+                    _close_if_finished(session, batch)
+            if failure is None:
+                self._submit(item)
 
 
 def _close_if_finished(session: Session, batch: Batch) -> None:
@@ -306,8 +330,13 @@ def _close_if_finished(session: Session, batch: Batch) -> None:
         )
 
 
-def _failed(failure: EarwitnessError | AppError) -> tuple[ItemState, str, str]:
-    return ItemState.FAILED, code_of(failure), str(failure)
+def _begins_again(batch: Batch, row: repository.Ended) -> bool:
+    may = batch.status is BatchStatus.RUNNING and row.item.attempts < MAX_ATTEMPTS
+    return may and row.failure_code in AGAIN_CODES
+
+
+def _fail(item: BatchItem, code: str | None, message: str | None) -> None:
+    item.state, item.failure_code, item.failure_message = ItemState.FAILED, code, message
 
 
 def _unforeseen() -> EarwitnessError:
