@@ -33,6 +33,7 @@ import psycopg
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.analysis import repository as records
@@ -95,6 +96,18 @@ def wait_until() -> WaitUntil:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def somebody_waits() -> Callable[[Database], bool]:
+    """`somebody_waits(database)`: whether a transaction of this PostgreSQL waits for a lock of another one."""
+
+    def look(database: Database) -> bool:
+        ours = "datname = current_database() AND wait_event_type = 'Lock'"
+        with database.read() as session:  # one anew each time: a transaction sees the same picture to its end
+            return bool(session.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {ours}")))
+
+    return look
 
 
 @pytest.fixture(scope="session")

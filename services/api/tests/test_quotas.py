@@ -1,5 +1,6 @@
 """Operations: quotas of users hold over all processes where an operator sets them; else they cost nothing."""
 
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,8 +10,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event, func, select, text
 
 from app.database import Database
+from app.identity.user import Role, User
 from app.quotas.models import Allowance, Kind
 from app.quotas.repository import US_A_SECOND, Quota, Standing, look, take
+from app.runs.service import request_run
 
 MakeClient = Callable[..., TestClient]
 Upload = Callable[..., str]
@@ -118,6 +121,34 @@ def test_runs_are_bounded_and_a_refused_one_costs_nothing(
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
     assert 1_000 < int(refused.headers["retry-after"]) <= 1_800
     assert client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE"
+
+
+def test_a_batch_and_a_request_of_one_user_lock_things_in_the_same_order(
+    make_client: MakeClient,
+    upload: Upload,
+    wait_until: Callable[[Callable[[], bool]], None],
+    somebody_waits: Callable[[Database], bool],
+) -> None:
+    client = make_client(kind="postgresql", workers=0, runs_per_hour=100)
+    database = client.app.state.service.database  # type: ignore[attr-defined]
+    ids = [upload(client) for _ in range(2)]
+    with database.write() as session:
+        client.app.state.service.quotas.charge(session, "developer", Kind.RUNS, 1)  # type: ignore[attr-defined]
+        at = client.post("/v1/batches", json={"analysis_ids": ids[:1]}).headers["location"]
+        wait_until(lambda: somebody_waits(database))  # the feeder, for the quota
+        session.execute(text("SET LOCAL lock_timeout = '500ms'"))  # sooner than a deadlock is looked for
+        request_run(session, User("developer", Role.ANALYST), uuid.UUID(ids[1]))
+    wait_until(lambda: client.get(at).json()["entered"] == 1)
+
+
+def test_an_item_of_a_batch_that_can_t_be_run_costs_no_run(
+    make_client: MakeClient, upload: Upload, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
+    client = make_client(runs_per_hour=1)
+    ids = [str(uuid.uuid4()), str(uuid.uuid4()), upload(client)]
+    at = client.post("/v1/batches", json={"analysis_ids": ids}).headers["location"]
+    wait_until(lambda: client.get(at).json()["finished_at"] is not None)
+    assert (client.get(at).json()["done"], client.get(at).json()["failed"]) == (1, 2)
 
 
 def test_switched_off_no_statement_is_made(make_client: MakeClient, upload: Upload) -> None:

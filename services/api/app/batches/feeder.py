@@ -44,7 +44,6 @@ from app.errors import (
     code_of,
 )
 from app.identity.user import Role, User
-from app.quotas.models import Kind
 from app.runs import service as runs
 from app.runs.models import RunOutcome
 from app.runs.queue import Priority
@@ -260,13 +259,19 @@ class BatchFeeder:
     def _request(self, session: Session, batch: Batch, row: BatchItem) -> AppError | None:
         """Have the item's run accepted and queued. What is wrong with the item, if anything; raises NOT_NOW."""
         assert row.analysis_id is not None
-        owner = _owner(batch)
         try:
-            row.run_id = runs.request_run(session, owner, row.analysis_id, batch.model_version)
+            with session.begin_nested():  # what is wrong with the item costs its user no run
+                row.run_id = runs.enter(
+                    session,
+                    self._state.quotas,
+                    self._state.queue,
+                    _owner(batch),
+                    row.analysis_id,
+                    model_version=batch.model_version,
+                    priority=Priority.BATCH,
+                )
         except OF_THE_ITEM as error:
             return error
-        self._state.quotas.charge(session, owner.name, Kind.RUNS, 1)
-        self._state.queue.enqueue(session, row.analysis_id, row.run_id, Priority.BATCH)
         row.state, row.attempts = ItemState.ENTERED, row.attempts + 1
         return None
 

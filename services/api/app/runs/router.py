@@ -14,7 +14,6 @@ from app.errors import RunFailedError, RunWaitError
 from app.identity.permissions import Action, allow
 from app.identity.user import User
 from app.problems import documented
-from app.quotas.models import Kind
 from app.runs import repository, service
 from app.runs.queue import Priority, PriorityName
 from app.runs.schemas import RunList
@@ -109,9 +108,9 @@ def _request(
     state: ServiceState, user: User, analysis_id: uuid.UUID, model_version: str | None, priority: Priority
 ) -> uuid.UUID:
     with state.database.write() as session:
-        state.quotas.charge(session, user.name, Kind.RUNS, 1)
-        run_id = service.request_run(session, user, analysis_id, model_version)
-        state.queue.enqueue(session, analysis_id, run_id, priority)
+        run_id = service.enter(
+            session, state.quotas, state.queue, user, analysis_id, model_version=model_version, priority=priority
+        )
     state.queue.submit(analysis_id, run_id, priority)
     return run_id
 

@@ -2,7 +2,7 @@
 
     request -> QUEUED -> RUNNING -> DONE or FAILED, and a row in detector_runs
 
-`request_run` and `recover` work inside the caller's transaction; `Runner.perform` is the job and owns its own:
+`enter`, `request_run` and `recover` work inside the caller's transaction; `Runner.perform` is the job and owns its own:
 one to begin, one to end, none open while the detector works.
 """
 
@@ -33,12 +33,14 @@ from app.evidence.store import EvidenceStore
 from app.identity.user import User
 from app.metrics import Metrics
 from app.orm import utc_now
+from app.quotas.models import Kind
+from app.quotas.service import Quotas
 from app.runs import repository, worker
 from app.runs.board import Place
 from app.runs.method import Installation
 from app.runs.models import DetectorRun, RunOutcome
 from app.runs.progress import ProgressNotes
-from app.runs.queue import Claim
+from app.runs.queue import Claim, JobQueue, Priority
 from app.runs.recording import ended_run, newest_columns
 from app.runs.workers import WorkerPool
 from earwitness.actions import ActionPolicy
@@ -74,6 +76,28 @@ def request_run(
         analysis_id=analysis_id,
         details={"run_id": str(run_id)} | ({"model_version": model_version} if model_version else {}),
     )
+    return run_id
+
+
+def enter(
+    session: Session,
+    quotas: Quotas,
+    queue: JobQueue,
+    user: User,
+    analysis_id: uuid.UUID,
+    *,
+    model_version: str | None = None,
+    priority: Priority,
+) -> uuid.UUID:
+    """Charge, accept and queue a run; its id, for `queue.submit` once the transaction is committed.
+
+    Whoever enters a run locks things in this order, or two of them could wait for each other: the batch, where it is of
+    one; the user's quota; the analysis; the audit trail. From the last on all writers take turns, so one transaction
+    enters one run. Raises what `Quotas.charge`, `request_run` and `JobQueue.enqueue` raise.
+    """
+    quotas.charge(session, user.name, Kind.RUNS, 1)
+    run_id = request_run(session, user, analysis_id, model_version)
+    queue.enqueue(session, analysis_id, run_id, priority)
     return run_id
 
 
