@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from app.batches import feeder
+from app.batches import feeder, service
+from app.batches.schemas import BatchRequest
 from app.detectors.source import DummySource
+from app.identity.user import Role, User
 from earwitness.dummy import DummyDetector
 
 MakeClient = Callable[..., TestClient]
@@ -312,6 +315,28 @@ def test_the_same_key_gives_the_same_batch(client: TestClient, upload: Upload, w
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key")
     finished(client, answers[0].json(), wait_until)
     assert len(client.get(f"/v1/analysis/{ids[0]}/runs").json()["items"]) == 1
+
+
+def test_the_same_key_twice_at_once_gives_the_same_batch(
+    make_client: MakeClient, upload: Upload, wait_until: WaitUntil, somebody_waits: Callable[[Any], bool]
+) -> None:
+    client = make_client(kind="postgresql")
+    database = client.app.state.service.database  # type: ignore[attr-defined]
+    ids, key = [upload(client)], uuid.uuid4().hex
+
+    def ask() -> Any:
+        return client.post("/v1/batches", json={"analysis_ids": ids}, headers={"Idempotency-Key": key})
+
+    with ThreadPoolExecutor(1) as threads:
+        with database.write() as session:
+            user = User("developer", Role.ADMIN)
+            first, _ = service.create(session, user, BatchRequest(analysis_ids=[uuid.UUID(ids[0])]), key)
+            second = threads.submit(ask)
+            wait_until(lambda: somebody_waits(database))
+        answer = second.result(60)
+    assert (answer.status_code, answer.json()["id"]) == (202, str(first.id))
+    assert answer.headers["idempotency-replayed"] == "true"
+    assert client.get("/v1/batches").json()["total"] == 1
 
 
 def test_a_cancelled_batch_begins_nothing_more_and_keeps_what_it_has(

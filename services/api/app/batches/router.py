@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
+from sqlalchemy.exc import IntegrityError
 
 from app.analysis.schemas import MAX_OFFSET
 from app.batches import imports, repository, results, service
@@ -144,10 +145,20 @@ def _create(state: ServiceState, user: User, wanted: BatchRequest, key: str | No
     if wanted.import_path is not None:
         imports.place(state.settings.import_dir, wanted.import_path)  # a wrong path is told now
     state.models.chosen(wanted.model_version)
-    with state.database.write() as session:
-        made = service.create(session, user, wanted, key)
+    try:
+        made = _created(state, user, wanted, key)
+    except IntegrityError:
+        if key is None:
+            raise
+        # Two equal requests at the same time: the other one has just won, so this one finds its batch.
+        made = _created(state, user, wanted, key)
     state.wake_batches()
     return made
+
+
+def _created(state: ServiceState, user: User, wanted: BatchRequest, key: str | None) -> tuple[Batch, bool]:
+    with state.database.write() as session:
+        return service.create(session, user, wanted, key)
 
 
 async def _body(request: Request) -> BatchRequest:
