@@ -17,6 +17,7 @@ import duckdb
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.batches import feeder, service
 from app.batches.schemas import BatchRequest
@@ -34,6 +35,7 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeder, "ACTIVE_S", 0.02)
     monkeypatch.setattr(feeder, "TROUBLE_S", 0.2)
+    monkeypatch.setattr(feeder, "QUOTA_S", 0.2)
 
 
 def made(client: Any, **wanted: Any) -> dict[str, Any]:
@@ -304,6 +306,46 @@ def test_a_quota_that_is_used_up_holds_up_its_user_s_batch_and_no_other(
     with client.app.state.service.database.write() as session:  # type: ignore[attr-defined]
         session.execute(text("DELETE FROM allowances"))
     assert finished(client, batch, wait_until)["done"] == 2
+
+
+@pytest.mark.parametrize("used_up", ["runs_per_hour", "upload_bytes_per_day"])
+def test_what_waits_for_a_quota_is_not_taken_in_and_not_asked_for_again_before_its_time(
+    make_client: MakeClient,
+    upload: Upload,
+    wait_until: WaitUntil,
+    import_dir: Path,
+    wav: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    used_up: str,
+) -> None:
+    monkeypatch.setattr(feeder, "QUOTA_S", 3_600.0)
+    (import_dir / "late").mkdir()
+    (import_dir / "late" / "a.wav").write_bytes(b"no sound" * 1_000)  # to look at it would fail the item
+    client = make_client(import_dir=import_dir, **{used_up: 1 if used_up == "runs_per_hour" else len(wav)})
+    bob = {"X-User": "bob", "X-Role": "analyst"}
+    client.post(f"/v1/analysis/{upload(client)}/run")
+    with capture_logs() as logs:
+        late = made(client, import_path="late")
+        wait_until(lambda: any(line["event"] == "batch_waits_for_quota" for line in logs))
+        his = client.post("/v1/analysis/upload", files={"file": ("b.wav", wav)}, headers=bob).json()["analysis_id"]
+        batch = client.post("/v1/batches", json={"analysis_ids": [his]}, headers=bob).json()
+        assert finished(client, batch, wait_until)["done"] == 1
+    assert [line["event"] for line in logs].count("batch_waits_for_quota") == 1
+    view = client.get(f"/v1/batches/{late['id']}").json()
+    assert (view["status"], view["entered"], view["failed"]) == ("RUNNING", 0, 0)
+    assert client.get("/v1/analysis").json()["total"] == 2
+
+
+def test_a_file_that_was_taken_in_is_not_read_again_while_its_run_waits(
+    make_client: MakeClient, upload: Upload, wait_until: WaitUntil, import_dir: Path
+) -> None:
+    client = make_client(import_dir=import_dir, max_queued_runs=1, run_timeout=timedelta(seconds=4))
+    hangs = upload(client, "hang-1.wav")  # it fills the queue for as long as its time limit
+    client.post(f"/v1/analysis/{hangs}/run", headers={"Prefer": "respond-async"})
+    batch = made(client, import_path="calls/00.wav")
+    wait_until(lambda: [row["analysis_id"] for row in rows(client, batch)] not in ([], [None]))
+    (import_dir / "calls" / "00.wav").unlink()
+    assert finished(client, batch, wait_until)["done"] == 1
 
 
 def test_the_same_key_gives_the_same_batch(client: TestClient, upload: Upload, wait_until: WaitUntil) -> None:

@@ -44,6 +44,7 @@ from app.errors import (
     code_of,
 )
 from app.identity.user import Role, User
+from app.quotas.models import Kind
 from app.runs import service as runs
 from app.runs.models import RunOutcome
 from app.runs.queue import Priority
@@ -55,9 +56,10 @@ from earwitness.path_set import PathSet
 ACTIVE_S = 0.2  # from one look to the next while a batch is open: a few queries
 IDLE_S = 5.0  # another service on the same database may have taken a batch in
 TROUBLE_S = 5.0
-OUTAGE_S = (
-    15.0  # before a batch asks again for evidence that can't be kept or had: an attempt may take half a minute
-)
+OUTAGE_S = 15.0
+"""Before a batch asks again for evidence that can't be kept or had: an attempt may take half a minute."""
+QUOTA_S = 60.0
+"""The longest before a batch that waits for its user's quota asks again: a clock may have been set."""
 SETTLED_AT_ONCE = 500  # a transaction stays short
 LISTED_AT_ONCE = 1_000
 MAX_ATTEMPTS = 3
@@ -142,6 +144,8 @@ class BatchFeeder:
             step(batch)
         except TooManyRequestsError as error:  # this user's quota
             log.info("batch_waits_for_quota", batch_id=str(batch.id), error=str(error))
+            wait_s = min(float(error.headers["Retry-After"]), QUOTA_S)
+            self._not_before[key] = time.monotonic() + wait_s
         except OUTAGES as error:  # a batch whose evidence is kept already may go on
             log.warning("batch_waits_for_store", batch_id=str(batch.id), error=str(error))
             self._not_before[key] = time.monotonic() + OUTAGE_S
@@ -229,8 +233,8 @@ class BatchFeeder:
         failure: EarwitnessError | AppError | None = None
         analysis_id = item.analysis_id
         try:
-            if item.path is not None and item.state is ItemState.WAITING:
-                analysis_id = intake.take_in(state, batch, item)
+            if analysis_id is None and item.state is ItemState.WAITING:
+                analysis_id = self._take_in(batch, item)
         except (*NOT_NOW, *DATABASE_AWAY, OSError):
             raise
         except (EarwitnessError, AppError) as error:
@@ -255,6 +259,19 @@ class BatchFeeder:
         if row.state is ItemState.ENTERED:
             self._submit(row)
         return True
+
+    def _take_in(self, batch: Batch, item: BatchItem) -> uuid.UUID:
+        """Once an item, however long its run is refused then. Raises what `intake.take_in` raises."""
+        state = self._state
+        state.quotas.check_room(state.database, batch.created_by, Kind.RUNS, 1)  # no bytes that could only wait
+        analysis_id = intake.take_in(state, batch, item)
+        with (
+            state.database.write_soon() as session
+        ):  # forgotten by a power cut, it is taken in again, as the same one
+            row = repository.item(session, batch.id, item.position)
+            assert row is not None
+            row.analysis_id = analysis_id
+        return analysis_id
 
     def _request(self, session: Session, batch: Batch, row: BatchItem) -> AppError | None:
         """Have the item's run accepted and queued. What is wrong with the item, if anything; raises NOT_NOW."""

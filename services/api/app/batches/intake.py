@@ -19,6 +19,7 @@ from app.evidence.multipart import MAX_FIELD_CHARACTERS
 from app.evidence.names import ACCEPTED_SUFFIXES, clean_filename, extension
 from app.evidence.store import READ_BLOCK_BYTES
 from app.identity.user import Role, User
+from app.quotas.models import Kind
 from app.state import ServiceState
 
 
@@ -31,6 +32,11 @@ def take_in(state: ServiceState, batch: Batch, item: BatchItem) -> uuid.UUID:
     label = clean_filename(path.name)
     if f".{extension(label)}" not in ACCEPTED_SUFFIXES:
         raise UnsupportedMediaError(f"{label} has no extension of a recording")
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise _unreadable(item.path, error) from error
+    state.quotas.check_room(state.database, batch.created_by, Kind.UPLOAD_BYTES, size_bytes)
     fields: dict[str, str | None] = {"source": f"import: {item.path}"[: MAX_FIELD_CHARACTERS["source"]]}
     with state.store.receive() as incoming:
         for block in _read(path, item.path, settings.max_upload_bytes):
@@ -53,4 +59,8 @@ def _read(path: Path, name: str, max_bytes: int) -> Iterator[bytes]:
                     raise UploadTooLargeError(f"the recording is larger than {max_bytes} bytes")
                 yield block
     except OSError as error:
-        raise ImportPathError(f"{name!r} can't be read: {error.strerror}") from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> ImportPathError:
+    return ImportPathError(f"{name!r} can't be read: {error.strerror}")
