@@ -16,9 +16,10 @@ from typing import Any
 import duckdb
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
+from sqlalchemy import select, text
 from structlog.testing import capture_logs
 
+from app.audit.models import AuditEvent, EventType
 from app.batches import feeder, service
 from app.batches.schemas import BatchRequest
 from app.detectors.source import DummySource
@@ -394,6 +395,27 @@ def test_a_cancelled_batch_begins_nothing_more_and_keeps_what_it_has(
     assert states == ["DONE"] * view["done"] + ["CANCELLED"] * (12 - view["done"])
     assert 1 <= view["done"] < 12
     assert client.get(f"/v1/analysis/{ids[-1]}").json()["status"] == "UPLOADED"
+    assert ends(client) == [(view["id"], view["done"], view["failed"], 12)]
+
+
+def ends(client: Any) -> list[tuple[Any, ...]]:
+    """What webhooks tell of: an event a batch that ended."""
+    with client.app.state.service.database.read() as session:
+        found = session.scalars(select(AuditEvent).where(AuditEvent.event_type == EventType.BATCH_FINISHED))
+        return [tuple(event.details[name] for name in ("batch_id", "done", "failed", "total")) for event in found]
+
+
+def test_a_batch_that_is_cancelled_before_it_began_ends_with_one_event_too(
+    make_client: MakeClient, upload: Upload
+) -> None:
+    client = make_client(runs_per_hour=1)
+    analysis_id = upload(client)
+    client.post(f"/v1/analysis/{analysis_id}/run")  # there is no room for another
+    batch = made(client, analysis_ids=[analysis_id])
+    for _ in range(2):
+        view = client.post(f"/v1/batches/{batch['id']}/cancel").json()
+        assert view["finished_at"] is not None
+    assert ends(client) == [(batch["id"], 0, 0, 1)]
 
 
 def test_a_batch_takes_little_room_in_the_queue(

@@ -25,8 +25,6 @@ from itertools import islice
 import structlog
 from sqlalchemy.orm import Session
 
-from app.audit import repository as audit
-from app.audit.models import EventType
 from app.batches import imports, intake, repository, service
 from app.batches.models import Batch, BatchItem, BatchStatus, ItemState
 from app.database import DATABASE_AWAY
@@ -206,14 +204,14 @@ class BatchFeeder:
             row = service.require(session, batch.id, locked=True)
             if row.status is BatchStatus.PREPARING:
                 row.status = BatchStatus.RUNNING
-                _close_if_finished(session, row)
+                service.close_if_finished(session, row)
 
     def _list_failed(self, batch_id: uuid.UUID, error: EarwitnessError | AppError) -> None:
         with self._state.database.write() as session:
             row = service.require(session, batch_id, locked=True)
             if row.status is BatchStatus.PREPARING:
                 row.status, row.failure_code, row.failure_message = BatchStatus.FAILED, code_of(error), str(error)
-                _close_if_finished(session, row)
+                service.close_if_finished(session, row)
 
     def _try_again(self, key: tuple[uuid.UUID, int], error: Exception) -> None:
         """Raises `error`, so that the batch is held up and then tried again, until that was tried often enough."""
@@ -255,7 +253,7 @@ class BatchFeeder:
                     _fail(row, code_of(failure), str(failure))
             batch.failed += row.state is ItemState.FAILED
             batch.entered += 1
-            _close_if_finished(session, batch)
+            service.close_if_finished(session, batch)
         if row.state is ItemState.ENTERED:
             self._submit(row)
         return True
@@ -313,7 +311,7 @@ class BatchFeeder:
                 else:
                     _fail(row.item, row.failure_code, row.failure_message)
                     batch.failed += 1
-            _close_if_finished(session, batch)
+            service.close_if_finished(session, batch)
 
     def _begin_again(self, batch_id: uuid.UUID) -> None:
         """Before anything new, so that these never pile up; a transaction each, since one may be refused by a quota."""
@@ -336,20 +334,9 @@ class BatchFeeder:
                 if failure is not None:
                     _fail(item, code_of(failure), str(failure))
                     batch.failed += 1
-                    _close_if_finished(session, batch)
+                    service.close_if_finished(session, batch)
             if failure is None:
                 self._submit(item)
-
-
-def _close_if_finished(session: Session, batch: Batch) -> None:
-    if batch.finished_at is None and service.settle(session, batch):
-        audit.append(
-            session,
-            EventType.BATCH_FINISHED,
-            actor=batch.created_by,
-            analysis_id=None,
-            details={"batch_id": str(batch.id), "done": batch.done, "failed": batch.failed, "total": batch.total},
-        )
 
 
 def _begins_again(batch: Batch, row: repository.Ended) -> bool:

@@ -98,7 +98,7 @@ def cancel(session: Session, user: User, batch_id: uuid.UUID) -> Batch:
     batch = require(session, batch_id, locked=True)
     if batch.status in repository.OPEN:
         batch.status = BatchStatus.CANCELLED
-        settle(session, batch)
+        session.flush()
         audit.append(
             session,
             EventType.BATCH_CANCELLED,
@@ -106,14 +106,24 @@ def cancel(session: Session, user: User, batch_id: uuid.UUID) -> Batch:
             analysis_id=None,
             details={"batch_id": str(batch.id), "entered": batch.entered, "total": batch.total},
         )
+        close_if_finished(session, batch)
     return batch
 
 
-def settle(session: Session, batch: Batch) -> bool:
-    """Close the batch where nothing of it is under way any more; whether that is so. The caller holds its row."""
+def close_if_finished(session: Session, batch: Batch) -> None:
+    """Where nothing of it is under way any more: once, with the one event of its end. The caller holds its row."""
     if batch.status is BatchStatus.RUNNING and batch.done + batch.failed == batch.total:
         batch.status = BatchStatus.DONE
-    if batch.status not in repository.OPEN and batch.done + batch.failed == batch.entered:
-        batch.finished_at = batch.finished_at or utc_now()
+    if batch.finished_at is not None or batch.status in repository.OPEN:
+        return
+    if batch.done + batch.failed < batch.entered:
+        return
+    batch.finished_at = utc_now()
     session.flush()
-    return batch.finished_at is not None
+    audit.append(
+        session,
+        EventType.BATCH_FINISHED,
+        actor=batch.created_by,
+        analysis_id=None,
+        details={"batch_id": str(batch.id), "done": batch.done, "failed": batch.failed, "total": batch.total},
+    )
