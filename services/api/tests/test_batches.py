@@ -187,11 +187,13 @@ def test_an_unknown_batch_is_404_and_another_format_406(client: TestClient, uplo
 def test_a_list_that_is_none_fails_the_batch_with_its_reason(
     make_client: MakeClient, wait_until: WaitUntil, import_dir: Path
 ) -> None:
-    (import_dir / "list.csv").write_text("name\na.wav\n")
+    named = Path(os.fsdecode(os.fsencode(import_dir) + b"/l\xefst.csv"))
+    named.write_text("name\na.wav\n")
+    (import_dir / "list.csv").symlink_to(named)
     client = make_client(import_dir=import_dir)
     view = finished(client, made(client, import_path="list.csv"), wait_until)
     assert (view["status"], view["failure_code"]) == ("FAILED", "media_unreadable")
-    assert "no column" in view["failure_message"]
+    assert "l\\xefst.csv has no column" in view["failure_message"]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -210,7 +210,8 @@ class BatchFeeder:
         with self._state.database.write() as session:
             row = service.require(session, batch_id, locked=True)
             if row.status is BatchStatus.PREPARING:
-                row.status, row.failure_code, row.failure_message = BatchStatus.FAILED, code_of(error), str(error)
+                row.status, row.failure_code = BatchStatus.FAILED, code_of(error)
+                row.failure_message = imports.shown(str(error))  # it may name the list, by a name that is no text
                 service.close_if_finished(session, row)
 
     def _try_again(self, key: tuple[uuid.UUID, int], error: Exception) -> None:
