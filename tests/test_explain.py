@@ -137,7 +137,7 @@ def test_no_sentence_calls_a_recording_authentic(p_fake: float | None) -> None:
     ("changes", "words"),
     [
         ({"bandwidth_hz": 3_900.0}, "as on a telephone"),
-        ({"clipped_share": 0.02}, "2.0 % of the samples are clipped"),
+        ({"clipped_share": 0.02}, "2.0 % of the samples are at full scale"),
     ],
 )
 def test_what_reduces_certainty_is_said(changes: dict[str, float], words: str) -> None:
@@ -460,8 +460,8 @@ def test_deletion_evidence_in_words(with_it: float, without: float | None, text:
 @pytest.mark.parametrize(
     ("p_fake", "ends", "text"),
     [
-        (0.95, (4.8,), "1.6 s of the speech point to synthesis: 3.2 s to 4.8 s."),
-        (0.05, (4.8,), "1.6 s of the speech stand out against the rest: 3.2 s to 4.8 s. Listen to them."),
+        (0.95, (4.8,), "Stretches of 1.6 s in all point to synthesis: 3.2 s to 4.8 s."),
+        (0.05, (4.8,), "Stretches of 1.6 s in all stand out against the rest: 3.2 s to 4.8 s. Listen to them."),
         (0.95, (9.0,), "The evidence is spread over the whole recording; no single stretch carries it."),
     ],
 )
@@ -474,7 +474,7 @@ def test_of_many_stretches_the_longest_are_named_in_the_order_of_time() -> None:
     found = tuple(SuspiciousStretch(10.0 * n, 10.0 * n + n, 0.9, 2.0, 10.0 * n) for n in range(1, 6))
     text = " ".join(explain(replace(finding(0.95), stretches=found), replace(MEASURED, speech_s=90.0), THRESHOLDS))
     assert (
-        "15.0 s of the speech point to synthesis: 30.0 s to 33.0 s, 40.0 s to 44.0 s, 50.0 s to 55.0 s and 2 shorter."
+        "15.0 s in all point to synthesis: 30.0 s to 33.0 s, 40.0 s to 44.0 s, 50.0 s to 55.0 s and 2 shorter."
         in text
     )
 
@@ -486,7 +486,7 @@ def test_of_many_stretches_the_longest_are_named_in_the_order_of_time() -> None:
         ((signal("digital_silence_share", 0.18),), "18.0 % of the recording is digital silence"),
         (
             (signal("generations", 2.0), signal("cutoff_hz", 3_400.0), signal("unused_band_hz", 4_600.0)),
-            "The file is in pcm_s16le, but its sound ends at 3.4 kHz as that of an earlier, narrower copy would",
+            "The file is in pcm_s16le, but its sound ends at 3.4 kHz as that of an earlier, narrower copy or of",
         ),
     ],
 )

@@ -80,3 +80,7 @@ def test_the_picture_is_a_png_that_a_decoder_reads() -> None:
 def test_what_is_no_grey_picture_is_refused(pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="pixels"):
         grey_png(pixels)
+
+
+def test_silence_is_drawn_white() -> None:
+    assert set(an_outline(np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)).spectrogram_db.ravel()) == {-70.0}

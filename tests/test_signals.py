@@ -206,6 +206,24 @@ def test_silence_and_digital_silence() -> None:
     assert value("digital_silence_share", digital) == pytest.approx(0.5, abs=0.02)
 
 
+def test_nothing_at_all_is_silence() -> None:
+    assert value("silence_share", np.zeros(PIECE_SAMPLES, np.float32)) == 1.0
+
+
+@pytest.mark.parametrize("name", ["energy_sd_db", "spectral_flux", "noise_floor_dbfs", "silence_share"])
+def test_an_offset_is_no_sound(name: str) -> None:
+    sound, spoken = talk_and_pause(2.048, 1.024, 3, noise(-70.0, 1.024))
+    shifted = (sound + np.float32(0.02)).astype(np.float32)
+    assert value(name, shifted, spoken) == pytest.approx(value(name, sound, spoken), abs=0.05)
+
+
+def test_the_resampler_s_edge_is_no_trace_of_coding(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.wav", (speechlike(6.0) + noise(-55.0, 6.0)).astype(np.float32), rate_hz=8_000)
+    sound, media = read_waveform(path)
+    assert listened(sound, media=media)["spectral_cliffs_share"].value is None
+    assert value("generations", sound, media=media) == 1.0
+
+
 def test_dc_and_peak() -> None:
     sound = (noise(-40.0) + np.float32(0.02)).astype(np.float32)
     assert value("dc_offset", sound) == pytest.approx(0.02, abs=1e-3)

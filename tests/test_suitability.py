@@ -71,6 +71,21 @@ def test_the_noise_is_measured(snr_db: float) -> None:
     assert noisy.snr_db == pytest.approx(snr_db, abs=3.0)
 
 
+def test_digital_silence_beside_a_noisy_recording_makes_it_no_clearer() -> None:
+    noisy = SOUND + noise(0.05)
+    alone, padded = measure(noisy), measure(noisy, np.zeros(2 * SAMPLE_RATE_HZ, dtype=np.float32))
+    assert alone.snr_db is not None
+    assert padded.snr_db == pytest.approx(alone.snr_db, abs=1.0)
+
+
+def test_an_offset_is_neither_level_nor_noise() -> None:
+    quiet = 0.1 * SOUND + noise(1e-4)
+    plain, shifted = measure(quiet), measure(quiet + np.float32(0.02))
+    assert plain.snr_db is not None
+    assert shifted.snr_db == pytest.approx(plain.snr_db, abs=1.0)
+    assert shifted.level_dbfs == pytest.approx(plain.level_dbfs, abs=0.2)
+
+
 @pytest.mark.parametrize("edge_hz", [3_000.0, 4_000.0, 6_000.0])
 def test_the_bandwidth_is_where_the_sound_ends(edge_hz: float) -> None:
     assert measure(spectrum_cut(SOUND, edge_hz)).bandwidth_hz == pytest.approx(edge_hz, abs=250.0)

@@ -92,9 +92,9 @@ class SuspiciousStretch:
     start_s: float
     end_s: float
     strength: float
-    """Mean p_fake of its frames at the stated prior, 0 to 1."""
+    """Mean p_fake, at the stated prior, of those of its frames that point to synthesis; 0 to 1."""
     llr: float
-    """Mean natural-log likelihood ratio of its frames."""
+    """Mean natural-log likelihood ratio of those frames."""
     peak_s: float
     """Middle of its strongest frame."""
 

@@ -72,7 +72,7 @@ class SuitabilityMeter:
         held = np.concatenate((self._rest, block))
         whole = held.size - held.size % CHUNK_SAMPLES
         chunks = held[:whole].reshape(-1, CHUNK_SAMPLES)
-        spoken = self._measure(chunks, np.square(chunks, dtype=np.float64).mean(axis=1))
+        spoken = self._measure(chunks, chunks.var(axis=1, dtype=np.float64))
         self._rest = held[whole:]
         return spoken
 
@@ -81,7 +81,7 @@ class SuitabilityMeter:
         if self._rest.size == 0:
             return np.zeros(0, dtype=np.bool_)
         padded = np.pad(self._rest, (0, CHUNK_SAMPLES - self._rest.size))
-        spoken = self._measure(padded[np.newaxis], np.array([np.square(self._rest, dtype=np.float64).mean()]))
+        spoken = self._measure(padded[np.newaxis], np.array([self._rest.var(dtype=np.float64)]))
         self._rest = self._rest[:0]
         return spoken
 
@@ -104,13 +104,20 @@ class SuitabilityMeter:
         )
 
     def _measure(self, chunks: NDArray[np.float32], powers: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """`chunks` has the shape (count, CHUNK_SAMPLES); `powers` are the mean squares of their sound."""
+        """`chunks` has the shape (count, CHUNK_SAMPLES); `powers` are their variances: an offset is no sound.
+
+        Chunks of digital silence have no level: no noise can be measured in them, and what is put beside a noisy
+        recording makes it no clearer.
+        """
         spoken: NDArray[np.bool_] = self._voice.listen(chunks) >= SPEECH_PROBABILITY
         self._spoken.extend(spoken.tobytes())
-        self._speech_levels.add(powers[spoken])
-        self._pause_levels.add(powers[~spoken])
+        sounding = np.ptp(chunks, axis=1) > 0.0
+        self._speech_levels.add(powers[spoken & sounding])
+        self._pause_levels.add(powers[~spoken & sounding])
         self._speech_power += float(powers[spoken].sum())
-        self._speech_spectrum += (np.abs(np.fft.rfft(chunks[spoken] * self._taper)) ** 2).sum(axis=0)
+        heard = chunks[spoken]
+        heard = heard - heard.mean(axis=1, keepdims=True)
+        self._speech_spectrum += (np.abs(np.fft.rfft(heard * self._taper)) ** 2).sum(axis=0)
         return spoken
 
     def _speech_level_dbfs(self) -> float | None:

@@ -159,7 +159,10 @@ def _signals(findings: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [Subheading("Signals"), tables.signals(signals)]
     if any(map(scales.can_be_drawn, signals)):
         version = findings["usual_ranges_version"]
-        caption = f"Usual ranges: the middle 90 % of recordings of like bandwidth, table {version}."
+        caption = (
+            f"Usual ranges: the middle 90 % of recordings of like bandwidth, clips of about 3 s, table {version}. One "
+            "signal in ten lies outside by chance."
+        )
         blocks.append(Figure(scales.ranges_svg(signals), caption))
     return blocks
 

@@ -23,6 +23,7 @@ SPECTROGRAM_COLUMNS = 600
 FRAME_SAMPLES = 512  # 32 ms: harmonics of low voices are told apart
 SHORTEST_HOP_SAMPLES = 40  # 2.5 ms
 FRAMES_PER_COLUMN = 4  # of a long recording: enough that a column is no single moment
+NO_POWER = 1e-20  # under the rounding of any format
 DYNAMIC_RANGE_DB = 70.0  # below the loudest: paper shows no more
 
 
@@ -80,8 +81,11 @@ class Outliner:
         power = np.concatenate(self._power)[:frames]
         starts = np.arange(0, frames, self._frames_per_column)
         counts = np.diff(np.append(starts, frames))[:, np.newaxis]
-        level_db = 10.0 * np.log10(np.add.reduceat(power, starts) / counts + 1e-20)
-        relative = np.clip(level_db - level_db.max(), -DYNAMIC_RANGE_DB, 0.0).T
+        level_db = 10.0 * np.log10(np.add.reduceat(power, starts) / counts + NO_POWER)
+        loudest_db = max(
+            float(level_db.max()), 10.0 * math.log10(NO_POWER) + DYNAMIC_RANGE_DB
+        )  # silence is drawn white
+        relative = np.clip(level_db - loudest_db, -DYNAMIC_RANGE_DB, 0.0).T
         return Outline(
             duration_s=seconds(self._samples),
             waveform_sha256=self._digest.hexdigest(),

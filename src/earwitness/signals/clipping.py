@@ -7,7 +7,9 @@ from earwitness.signals.frames import Frames
 from earwitness.signals.meter import Context
 from earwitness.waveform import SILENCE_DBFS
 
-CLIPPING_REFERENCE = "Samples at 0.99 of full scale or above, after resampling"
+CLIPPING_REFERENCE = (
+    "Samples at 0.99 of full scale or above, after resampling: what is clipped lower is not among them"
+)
 
 
 class Clipping:
@@ -23,7 +25,11 @@ class Clipping:
             peak_dbfs = max(SILENCE_DBFS, 20.0 * float(np.log10(max(self._peak, 1e-9))))
         return (
             Signal(
-                "clipped_share", "Clipped samples", context.measured.clipped_share, "share", CLIPPING_REFERENCE
+                "clipped_share",
+                "Samples at full scale",
+                context.measured.clipped_share,
+                "share",
+                CLIPPING_REFERENCE,
             ),
             Signal("peak_dbfs", "Peak level", peak_dbfs, "dBFS", CLIPPING_REFERENCE),
         )

@@ -2,8 +2,8 @@
 
 A file says which codec it is in now. That it was coded before shows in what the present codec can't have done: a
 lossless file with the cliffs or the edge of a lossy one, or a wide-band codec whose sound ends where a telephone's
-does. The estimate counts generations that left a trace, at least: MP3 leaves cliffs at every usual rate, AAC and Opus
-only at low ones, clean copies none.
+does (AAC and MP3 at 16 kbit/s and less end there by themselves). The estimate counts generations that would explain
+the traces: MP3 leaves cliffs at every usual rate, AAC and Opus only at low ones, clean copies none.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ MANY_CLIFFS = (
 )
 STEEP_DB = 30.0  # within 500 Hz: a filter, no voice
 NEAR_THE_TOP = 0.9  # of the band that the container can carry: an edge above is the ordinary end of the band
-TELEPHONE_EDGE_HZ = 4_300.0  # an edge below is none of a wide-band codec's, whatever its bit rate
+TELEPHONE_EDGE_HZ = 4_300.0  # an edge below is none of a wide-band codec's at a usual bit rate
 NARROW_CODECS = ("amrnb", "amr_nb", "gsm", "g723", "g729", "ilbc", "speex", "qcelp", "adpcm_g726")
 
 CODEC_REFERENCE = "What the container names"
@@ -64,11 +64,12 @@ class CodecTraces:
         cliffs, unused_hz, generations = None, None, None
         _, edge, drop = self._edges.signals(context)
         if self._frames >= FEWEST_SPEECH_FRAMES and edge.value is not None and drop.value is not None:
-            cliffs = self._cliffs / self._frames
             carried_hz = _carried_hz(context.media)
+            if carried_hz >= SAMPLE_RATE_HZ / 2:  # elsewhere the resampler's edge is a cliff in every frame
+                cliffs = self._cliffs / self._frames
             steep = drop.value >= STEEP_DB and edge.value < NEAR_THE_TOP * carried_hz
             unused_hz = carried_hz - edge.value if steep else 0.0
-            generations = float(1 + _earlier(context.media, edge.value if steep else None, cliffs))
+            generations = float(1 + _earlier(context.media, edge.value if steep else None, cliffs or 0.0))
         lossy = None if context.media.codec is None else float(is_lossy(context.media.codec))
         return (
             Signal("lossy_codec", "Lossy codec (1 = yes)", lossy, "1", CODEC_REFERENCE),

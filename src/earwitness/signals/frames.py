@@ -42,11 +42,11 @@ class Frames:
     windows: NDArray[np.float32]
     """(count, FRAME_SAMPLES): a view into `sound`."""
     spectrum: NDArray[np.complex64]
-    """(count, FRAME_SAMPLES // 2 + 1): of the tapered frames."""
+    """(count, FRAME_SAMPLES // 2 + 1): of the tapered frames without their mean."""
     power: NDArray[np.float32]
     """(count, FRAME_SAMPLES // 2 + 1): squared magnitudes of `spectrum`."""
     level_dbfs: NDArray[np.float64]
-    """(count,)"""
+    """(count,): without the frame's mean; 0 is a square wave at full scale."""
     spoken: NDArray[np.bool_]
     """(count,): every chunk that the frame touches is speech."""
 
@@ -89,11 +89,16 @@ class FrameCutter:
 def frames_of(fresh: Samples, sound: Samples, count: int, flags: NDArray[np.bool_]) -> Frames:
     """The first `count` frames of `sound`; `flags` are those of its chunks, missing ones are no speech."""
     windows = np.lib.stride_tricks.sliding_window_view(sound, FRAME_SAMPLES)[::HOP_SAMPLES][:count]
-    spectrum = np.fft.rfft(windows * TAPER, axis=1).astype(np.complex64, copy=False)
+    # A converter's offset is no sound: it would stand in every level, and leak into the lowest bins.
+    spectrum = np.fft.rfft((windows - windows.mean(axis=1, keepdims=True)) * TAPER, axis=1).astype(
+        np.complex64, copy=False
+    )
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    halves = np.square(sound[: (count + 1) * HOP_SAMPLES], dtype=np.float64).reshape(-1, HOP_SAMPLES).sum(axis=1)
-    mean_square = (halves[:-1] + halves[1:]) / FRAME_SAMPLES  # every sample is in two frames, and squared once
-    level_dbfs = 10.0 * np.log10(np.maximum(mean_square, 10.0 ** (SILENCE_DBFS / 10.0)))
+    halves = sound[: (count + 1) * HOP_SAMPLES].reshape(-1, HOP_SAMPLES)
+    squares = np.square(halves, dtype=np.float64).sum(axis=1)  # every sample is in two frames, and squared once
+    sums = halves.sum(axis=1, dtype=np.float64)
+    mean, mean_square = ((part[:-1] + part[1:]) / FRAME_SAMPLES for part in (sums, squares))
+    level_dbfs = 10.0 * np.log10(np.maximum(mean_square - mean**2, 10.0 ** (SILENCE_DBFS / 10.0)))
     first = np.arange(count) * HOP_SAMPLES // CHUNK_SAMPLES
     last = (np.arange(count) * HOP_SAMPLES + FRAME_SAMPLES - 1) // CHUNK_SAMPLES
     known = np.pad(flags, (0, max(0, int(last[-1]) + 1 - flags.size)))

@@ -1,4 +1,7 @@
-"""How much of the recording is silent, and how much of it holds no sound at all, as no microphone delivers it."""
+"""How much of the recording is silent, and how much of it holds no sound at all.
+
+No microphone delivers the second; muting, generators, coarse formats, codecs and noise suppression do.
+"""
 
 import numpy as np
 
@@ -6,6 +9,7 @@ from earwitness.grounds import Signal
 from earwitness.signals.frames import Frames
 from earwitness.signals.meter import Context
 from earwitness.signals.noise_floor import level_histogram
+from earwitness.waveform import SILENCE_DBFS
 
 LOUD_PERCENTILE = 95.0
 SILENT_BELOW_DB = 40.0  # under the loud frames: inaudible beside them
@@ -28,7 +32,7 @@ class Silence:
         silent, constant = None, None
         if self._frames:
             loud_dbfs = self._levels.percentile(LOUD_PERCENTILE)
-            silent = 1.0 - self._levels.share_above(loud_dbfs - SILENT_BELOW_DB)
+            silent = 1.0 - self._levels.share_above(max(loud_dbfs - SILENT_BELOW_DB, SILENCE_DBFS))
             constant = self._constant / self._frames
         return (
             Signal("silence_share", "Silence", silent, "share", SILENCE_REFERENCE),
