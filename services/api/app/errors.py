@@ -136,6 +136,12 @@ class TooManyRequestsError(AppError):
         self.headers = headers
 
 
+class BodyTooLargeError(AppError):
+    """The body of a request that is no upload is longer than any such request needs."""
+
+    code = "body_too_large"
+
+
 class UploadTooLargeError(AppError):
     code = "upload_too_large"
 
@@ -298,6 +304,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     NoWorkersError: (503, "No worker is alive"),
     ShuttingDownError: (503, "The service is stopping"),
     TooManyRequestsError: (429, "A quota is used up"),
+    BodyTooLargeError: (413, "The body is too large"),
     UploadTooLargeError: (413, "The upload is too large"),
     UploadStalledError: (408, "The upload stalled"),
     NotMultipartError: (415, "Not a multipart form"),

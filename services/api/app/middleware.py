@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, its metrics, the security headers, the last resort.
+"""What surrounds every request: its id, log line and metrics, a limit on its body, security headers, the last resort.
 
 Plain ASGI, so that uploads stream through untouched.
 """
@@ -13,13 +13,19 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import tracing
+from app.errors import BodyTooLargeError
 from app.metrics import Metrics
-from app.problems import internal_error
+from app.problems import internal_error, refusal
 
 REQUEST_ID_HEADER = "X-Request-ID"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """A caller's id is kept if it is one; anything else could break a log line."""
 SERVER_ERRORS = 500
+MAX_BODY_BYTES = 64 << 10
+"""The framework holds a body whole before it asks who sent it. A webhook's URL or a hold's reason, each character
+written as JSON's longest escape, takes a third of this."""
+COUNT_FOR_THEMSELVES = frozenset({"/v1/analysis/upload", "/v1/batches"})
+"""Paths whose bodies may be longer: they are read piece by piece, and only once it is known who sends them."""
 UNMATCHED = "unmatched"  # one label for all unknown paths: a scanner must not fill the metrics
 
 SECURITY_HEADERS = {
@@ -60,13 +66,28 @@ class RequestMiddleware:
                     headers.setdefault(name, value)
             await send(message)
 
+        limited = scope["path"] not in COUNT_FOR_THEMSELVES
+        received = 0
+
+        async def receive_within_limit() -> Message:  # a chunked body declares no length
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if limited and received > MAX_BODY_BYTES and not status:  # what comes after an answer, nobody holds
+                raise _too_large()
+            return message
+
         started = time.perf_counter()
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
             tracing.span(scope["method"], server=True, parent=Headers(scope=scope), request_id=request_id),
         ):
             try:
-                await self._app(scope, receive, send_with_headers)
+                if limited and _declared_length(scope) > MAX_BODY_BYTES:
+                    raise _too_large()
+                await self._app(scope, receive_within_limit, send_with_headers)
+            except BodyTooLargeError as error:  # declared; one that streams ends in the framework's handlers
+                await refusal(Request(scope), error)(scope, receive, send_with_headers)
             except Exception:  # the last resort: an error that nothing foresaw is logged and told to nobody
                 log.exception("unforeseen_error", method=scope["method"], path=scope["path"])
                 if status:
@@ -93,3 +114,12 @@ class RequestMiddleware:
             ms=round(seconds * 1000, 1),
             user=scope["state"].get("user"),
         )
+
+
+def _declared_length(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+def _too_large() -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body of this request may have at most {MAX_BODY_BYTES} bytes")

@@ -119,7 +119,7 @@ TITLES = {
     408: "Nothing more came of the upload",
     409: "Not in this state of the analysis",
     410: "The evidence was erased",
-    413: "The upload is too large",
+    413: "The body, or the upload, is too large",
     415: "No multipart form, or no recording that can be decoded",
     422: "A parameter, form field or recording is wrong",
     429: "A quota of the user is used up; `Retry-After` says when there will be more",
@@ -140,14 +140,18 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     app.add_exception_handler(ClientDisconnect, _client_gone)
 
 
+def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError | EarwitnessError)
+    return refusal(request, error)
+
+
 def internal_error(request: Request) -> Response:
     """For what nothing else explains; the caller logs it."""
     detail = "an unforeseen error; report the request_id"
     return problem_response(request, status=500, title="Internal error", detail=detail, code=INTERNAL_CODE)
 
 
-def _known(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AppError | EarwitnessError)
+def refusal(request: Request, error: AppError | EarwitnessError) -> Response:
     status, title = status_and_title(error)
     headers: dict[str, str] = {}
     if isinstance(error, NotAuthenticatedError):
@@ -169,7 +173,7 @@ def _known(request: Request, error: Exception) -> Response:
 def _database_away(request: Request, error: Exception) -> Response:
     away = DatabaseUnavailableError("the database is not available for the moment: try again later")
     away.__cause__ = error  # for the log
-    return _known(request, away)
+    return refusal(request, away)
 
 
 def _invalid(request: Request, error: Exception) -> Response:
@@ -187,6 +191,8 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def _refused_by_framework(routers: Sequence[APIRouter], request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, AppError):  # ours, raised while the framework read the body
+        return refusal(request, error.__cause__)
     code = CODE_BY_STATUS.get(error.status_code, "http_error")
     headers = dict(error.headers or {})
     if error.status_code == METHOD_NOT_ALLOWED:

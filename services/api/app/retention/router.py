@@ -51,7 +51,7 @@ def erase_evidence(
     "/hold",
     summary="Place or release a hold",
     response_model=AnalysisView,
-    responses=documented(400, 401, 403, 404, 410, 422, 503),
+    responses=documented(400, 401, 403, 404, 410, 413, 422, 503),
 )
 def put_hold(
     analysis_id: uuid.UUID,

@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     status_code=201,
     summary="Have a URL told of runs that end",
     response_model=WebhookSecretView,
-    responses=documented(400, 401, 403, 422, 503),
+    responses=documented(400, 401, 403, 413, 422, 503),
 )
 def register_webhook(
     order: WebhookOrder,
