@@ -53,9 +53,15 @@ class Crew:
 
     def local_queue(self) -> LocalQueue:
         assert self.pool is not None
+        pool, runner = self.pool, self.runner
+
+        def interrupt() -> None:
+            runner.stop_waiting()
+            pool.close()
+
         return LocalQueue(
-            self.runner.perform,
-            self.pool.close,
+            runner.perform,
+            interrupt,
             workers=self.settings.workers,
             max_waiting=self.settings.max_queued_runs,
             grace=self.settings.shutdown_grace,

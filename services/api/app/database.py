@@ -64,6 +64,7 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         durably = {_IMMEDIATE: True, _SYNCHRONOUS: SYNC_FULL}
         soon = {_IMMEDIATE: True, _SYNCHRONOUS: SYNC_NORMAL}
+        self._write_failed = False  # since `check_writes` last saw one succeed
         # SQLite's transactions see one state from their first reading on; PostgreSQL's only where they ask for it
         consistently = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._read = sessionmaker(self.engine.execution_options(**consistently), expire_on_commit=False)
@@ -83,7 +84,7 @@ class Database:
         On SQLite it takes the write lock at its beginning: a transaction that reads first and writes later
         could otherwise be refused half way.
         """
-        with self._write() as session, session.begin():
+        with self._noted(), self._write() as session, session.begin():
             yield session
 
     @contextmanager
@@ -92,7 +93,7 @@ class Database:
 
         A killed service loses nothing of it; a power cut may. For marks that nobody was told of (docs/adr/0012).
         """
-        with self._write_soon() as session, session.begin():
+        with self._noted(), self._write_soon() as session, session.begin():
             if not self.is_sqlite:
                 session.execute(text("SET LOCAL synchronous_commit = off"))
             yield session
@@ -101,6 +102,24 @@ class Database:
         """Raises sqlalchemy.exc.SQLAlchemyError where the database can't be reached or has no tables."""
         with self.read() as session:
             session.execute(text("SELECT 1 FROM analysis_records LIMIT 1"))
+
+    def check_writes(self) -> None:
+        """Raises one of DATABASE_AWAY where a write failed and one that changes nothing fails as well.
+
+        A full disk is read from as ever. While no write fails this asks nothing: SQLite's one writer is not kept busy.
+        """
+        if self._write_failed:
+            with self.write_soon() as session:
+                session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+            self._write_failed = False
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except DATABASE_AWAY:
+            self._write_failed = True
+            raise
 
     @property
     def libpq_url(self) -> str:

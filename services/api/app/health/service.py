@@ -29,6 +29,11 @@ def database_check(database: Database) -> str:
     except SQLAlchemyError as error:
         log.warning("database_not_ready", error=str(error))
         return "unreachable or not migrated"
+    try:
+        database.check_writes()
+    except SQLAlchemyError as error:
+        log.warning("database_not_ready", error=str(error))
+        return "takes no writes"
     return OK
 
 

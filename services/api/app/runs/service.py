@@ -7,6 +7,7 @@ one to begin, one to end, none open while the detector works.
 """
 
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -49,6 +50,9 @@ from earwitness.errors import EarwitnessError, WorkerCrashError
 
 RECORDING_ATTEMPTS = 6
 RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
+RECORDING_LONG_PAUSE_S = (
+    5.0  # from then on: a full disk waits for somebody who makes room, and may be told of each time
+)
 
 UNFORESEEN = "the service failed in a way that it should not; its log says how"
 
@@ -146,6 +150,11 @@ class Runner:
         self._metrics = metrics
         self._timeout_s = run_timeout.total_seconds()
         self._max_attempts = max_attempts
+        self._stopping = threading.Event()
+
+    def stop_waiting(self) -> None:
+        """The process stops: what the database still does not take is left to the next start."""
+        self._stopping.set()
 
     def perform(
         self, analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim | None = None
@@ -232,7 +241,7 @@ class Runner:
         """The record, now RUNNING; None where this run is no longer the one that waits."""
         if claim is not None:  # then it may be RUNNING by a worker that died, or by a commit whose answer was lost
             take = partial(records.mark_running, analysis_id=analysis_id, run_id=run_id, even_if_running=True)
-            return self._patiently(take, self._database.write_soon)
+            return self._patiently(take, self._database.write_soon, claim)
         failed_before = False
 
         def begin(session: Session) -> AnalysisRecord | None:
@@ -244,7 +253,7 @@ class Runner:
             failed_before = True
             return begun
 
-        return self._patiently(begin, self._database.write_soon)
+        return self._patiently(begin, self._database.write_soon, claim)
 
     def _end(self, run: DetectorRun, claim: Claim | None, examined_s: float | None) -> AnalysisRecord | None:
         """Record it; None where another worker, which took this one for dead, has the run now or has ended it."""
@@ -261,7 +270,7 @@ class Runner:
                 raise RuntimeError(f"the run {run.id} is not under way, and yet it never ended")
             return analyses.require(session, run.analysis_id)
 
-        return self._patiently(end, self._database.write)
+        return self._patiently(end, self._database.write, claim)
 
     def _hand_back(self, run: DetectorRun, back: Callable[[Session], None]) -> None:
         """Have the run begun anew, by another worker or later, and record no end of it."""
@@ -270,22 +279,33 @@ class Runner:
             if records.mark_waiting(session, run.analysis_id, run.id) is not None:
                 back(session)
 
-        self._patiently(hand_back, self._database.write)
+        self._patiently(hand_back, self._database.write, claim)
 
     def _patiently(
-        self, step: Callable[[Session], T], transaction: Callable[[], AbstractContextManager[Session]]
+        self,
+        step: Callable[[Session], T],
+        transaction: Callable[[], AbstractContextManager[Session]],
+        claim: Claim | None,
     ) -> T:
-        """`step` in a transaction of its own, again if the database is away for a moment: no run is lost to that."""
+        """`step` in a transaction of its own, again if the database is away for a moment: no run is lost to that.
+
+        A run with a claim is given up after RECORDING_ATTEMPTS, and its queue has it begun anew. Nobody else would take
+        care of one without, so it is tried until the process stops. Only this thread waits, and no other run could be
+        recorded meanwhile either.
+        """
         attempt = 1
         while True:
             try:
                 with transaction() as session:
                     return step(session)
             except DATABASE_AWAY as error:
-                if attempt == RECORDING_ATTEMPTS:
+                if attempt >= RECORDING_ATTEMPTS and (claim is not None or self._stopping.is_set()):
                     raise  # the queue logs it; the next start finds the run QUEUED or RUNNING and takes care of it
                 log.warning("database_away", attempt=attempt, error=str(error))
-                time.sleep(RECORDING_PAUSE_S * 2**attempt)
+                if attempt < RECORDING_ATTEMPTS:
+                    time.sleep(RECORDING_PAUSE_S * 2**attempt)
+                else:
+                    self._stopping.wait(RECORDING_LONG_PAUSE_S)
                 attempt += 1
 
 
