@@ -91,7 +91,7 @@ def start(
     stack.callback(Periodic("webhooks", POLL, lambda _stopping: deliverer.tick()).close)
     loader = ThreadPoolExecutor(2, thread_name_prefix="load")
     loader.submit(prober.call, worker.ready, None, timeout_s=LOADING_LIMIT_S)  # nobody waits for the first of them
-    loaded = loader.submit(examiners.call, worker.ready, order, timeout_s=LOADING_LIMIT_S)
+    loader.submit(reloader.load)
     loader.shutdown(wait=False)
     feeder = BatchFeeder()
     state = ServiceState(
@@ -110,7 +110,6 @@ def start(
         reporter=reporter,
         queue=queue,
         wake_batches=feeder.wake,
-        detector_loaded=loaded,
     )
     stack.callback(feeder.close)  # before the queue that it feeds
     feeder.start(state)

@@ -1,7 +1,6 @@
 """What an app holds while it runs, typed; made by `app.application`, read by dependencies."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -48,8 +47,6 @@ class ServiceState:
     queue: JobQueue
     wake_batches: Callable[[], None]
     """There is a new batch."""
-    detector_loaded: Future[str | None]
-    """Ends when the first worker has loaded the detector, or failed to."""
     report_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LOOKS_AT_ONCE))
     """Full reports wait here for their second look, for the same reason as uploads for the prober."""
     look_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LOOKS_AT_ONCE))

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.application import create_app
 from app.detectors.registry import ModelRegistry
 from app.detectors.source import DummySource, OnnxSource
 from app.runs import worker
+from app.settings import Settings
 from earwitness.calibration import Calibration
 from earwitness.dummy import DummyDetector
 from tests.toy_model import write_toy_model
@@ -61,6 +63,27 @@ def test_all_models_are_listed_with_hashes_calibration_and_validation(
         "pretender.onnx": "model_mismatch", "torn.onnx": "model_not_found",
     }  # fmt: skip
     assert str(shelf.parent) not in str(listed)
+
+
+def test_a_service_whose_first_load_failed_is_ready_after_a_reload(
+    tmp_path: Path, make_url: Callable[[str], str], upload: Upload, wait_until: Callable[..., None]
+) -> None:
+    graph = put(tmp_path / "shelf", "latest", "new")
+    settings = Settings(database_url=make_url("sqlite"), evidence_dir=tmp_path / "evidence")
+    app = create_app(settings, detector=OnnxSource(graph))
+    away = graph.rename(graph.with_suffix(".away"))  # between the look at the shelf and the first worker's loading
+    with TestClient(app) as client:
+
+        def model() -> str:
+            told: str = client.get("/ready").json()["checks"]["model"]
+            return told
+
+        wait_until(lambda: model() != "loading")
+        assert (model(), client.get("/ready").status_code) == ("could not be loaded", 503)
+        away.rename(graph)
+        assert client.post("/v1/models/reload").status_code == 200
+        assert (model(), client.get("/ready").status_code) == ("ok", 200)
+        assert client.post(f"/v1/analysis/{upload(client)}/run").status_code == 200
 
 
 def test_a_run_can_name_its_model_and_keeps_that_one_s_method(

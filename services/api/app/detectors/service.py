@@ -27,7 +27,18 @@ class Reloader:
         self._examiners = examiners
         self.database = database
         self._metrics = metrics
+        self.loaded = False
+        """Whether a worker has ever loaded the active model; then one can again."""
+        self.first_load_failed = False
         self._show(models.active)
+
+    def load(self) -> None:
+        """Have a worker load the active model before the first run needs it."""
+        try:
+            self._try_out(self.models.active)
+        except (EarwitnessError, AppError) as error:
+            self.first_load_failed = True
+            log.error("model_not_loaded", code=error.code, problem=str(error))
 
     def reload(self, actor: str) -> Model:
         """Take stock anew, and have all processes on this database do so; the model that is active from now on.
@@ -76,6 +87,7 @@ class Reloader:
 
     def _try_out(self, model: Model) -> None:
         self._examiners.call(worker.ready, model.order, timeout_s=LOADING_LIMIT_S)
+        self.loaded = True
 
     def _show(self, model: Model) -> None:
         version, sha256 = model.description.model_version, model.description.model_sha256

@@ -4,9 +4,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
-from app.errors import AppError, NoWorkersError, QueueFullError
+from app.errors import NoWorkersError, QueueFullError
 from app.state import ServiceState
-from earwitness.errors import EarwitnessError
 
 OK = "ok"
 
@@ -47,12 +46,9 @@ def _evidence_store(state: ServiceState) -> str:
 
 
 def _model(state: ServiceState) -> str:
-    if not state.detector_loaded.done():
-        return "loading"
-    error = state.detector_loaded.exception()
-    if isinstance(error, EarwitnessError | AppError):
-        return "could not be loaded"
-    return OK
+    if state.reloader.loaded:  # at the start, or since by a reload
+        return OK
+    return "could not be loaded" if state.reloader.first_load_failed else "loading"
 
 
 def _queue(state: ServiceState) -> str:
