@@ -143,6 +143,19 @@ def test_following_the_next_links_is_not_disturbed_by_new_records(client: TestCl
     assert seen[:5] == before[::-1]
 
 
+@pytest.mark.parametrize("offset", [1, 2, 3, 5])
+def test_the_next_links_lead_from_any_page_to_the_end(client: TestClient, upload: Upload, offset: int) -> None:
+    name = f"from-{offset}.wav"
+    before = [upload(client, name) for _ in range(7)][::-1]
+    answer = client.get(f"/v1/analysis?limit=2&offset={offset}&filename={name}")
+    seen = [item["id"] for item in answer.json()["items"]]
+    while "link" in answer.headers:
+        upload(client, name)  # which shifts nothing
+        answer = client.get(answer.headers["link"].partition(">")[0][1:])
+        seen += [item["id"] for item in answer.json()["items"]]
+    assert seen == before[offset:]
+
+
 def test_the_last_page_has_no_next_link(seven: TestClient) -> None:
     assert "link" not in seven.get("/v1/analysis?limit=200").headers
 

@@ -112,6 +112,11 @@ def page(
     return items, total or 0
 
 
+def newest_time(session: Session, chosen: RecordFilter) -> datetime | None:
+    """When the newest of them came; None where there is none."""
+    return session.scalar(select(func.max(AnalysisRecord.created_at)).where(*chosen.conditions()))
+
+
 def referenced(session: Session, hashes: Collection[str]) -> set[str]:
     """Those of `hashes` that any record names as its evidence, erased evidence not counted."""
     named = AnalysisRecord.sha256.in_(hashes), AnalysisRecord.erased_at.is_(None)

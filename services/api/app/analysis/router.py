@@ -1,6 +1,7 @@
 """Upload, record, list."""
 
 import uuid
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -110,10 +111,14 @@ def list_records(
 
     It fixes `created_before`, so that no record is shown twice or skipped.
     """
+    chosen = query.chosen()
     with state.database.read() as session:
-        items, total = repository.page(session, query.chosen(), limit=query.limit, offset=query.offset)
+        if query.offset and chosen.created_before is None:  # what it counts from isn't on this page: fix it first
+            newest = repository.newest_time(session, chosen)
+            chosen = replace(chosen, created_before=None if newest is None else service.just_after(newest))
+        items, total = repository.page(session, chosen, limit=query.limit, offset=query.offset)
     if items and query.offset + len(items) < total:
-        fixed = query.created_before or service.just_after(items[0].created_at)
+        fixed = chosen.created_before or service.just_after(items[0].created_at)
         following = request.url.include_query_params(
             offset=query.offset + query.limit, created_before=fixed.isoformat()
         )
