@@ -232,6 +232,12 @@ class WebhookNotFoundError(AppError):
     code = "webhook_not_found"
 
 
+class WebhookEndedError(AppError):
+    """The other side said that it is gone, so nothing is sent there any more."""
+
+    code = "webhook_ended"
+
+
 class DeliveryNotFoundError(AppError):
     code = "delivery_not_found"
 
@@ -321,6 +327,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     EvidenceErasedError: (410, "The evidence was erased"),
     EvidenceHeldError: (409, "A hold keeps the evidence"),
     WebhookNotFoundError: (404, "No such webhook"),
+    WebhookEndedError: (409, "The webhook has ended"),
     DeliveryNotFoundError: (404, "No such delivery"),
     WebhookAddressError: (422, "The webhook's address can't be used"),
     NotAuthenticatedError: (401, "Not authenticated"),

@@ -117,7 +117,7 @@ TITLES = {
     404: "No such analysis",
     406: "No representation that the Accept header allows",
     408: "Nothing more came of the upload",
-    409: "Not in this state of the analysis",
+    409: "Not in this state",
     410: "The evidence was erased",
     413: "The body, or the upload, is too large",
     415: "No multipart form, or no recording that can be decoded",

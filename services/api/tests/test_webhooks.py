@@ -191,7 +191,18 @@ def test_a_rotated_secret_and_the_one_of_before_both_verify_with_the_reference_l
         "https://[::ffff:127.0.0.1]/",
         "https://[::ffff:10.0.0.1]/",
         "https://[2002:7f00:1::]/",  # 6to4
+        "https://[2002:5db8:d822::]/",  # through whoever relays 6to4, to a public address
+        "https://[2001:0:5db8:d822::1]/",  # Teredo
         "https://[64:ff9b::a9fe:a9fe]/",  # NAT64 of the metadata service
+        "https://[64:ff9b:1::7f00:1]/",  # NAT64 by a network's own prefix
+        "https://[::ffff:0:127.0.0.1]/",  # translated
+        "https://[::169.254.169.254]/",  # compatible
+        "https://[fec0::1]/",  # site-local
+        "https://[100::1]/",  # discarded
+        "https://[2001:db8::1]/",  # documentation
+        "https://[3fff::1]/",
+        "https://[5f00::1]/",  # segments of routes
+        "https://192.0.0.192/",  # a cloud's metadata
         "http://93.184.216.34/",  # public, but anybody on the way could read it
         "ftp://93.184.216.34/",
         "https://user:pass@93.184.216.34/",
@@ -212,6 +223,10 @@ def test_public_addresses_and_allowed_networks_are_reached() -> None:
     public = resolve("https://93.184.216.34/hook?a=1", allowed=())
     assert (public.address, public.port, public.path) == ("93.184.216.34", 443, "/hook?a=1")
     assert resolve("https://[2606:2800:220:1::1]:8443", allowed=()).port == 8443
+    for same in ("[::ffff:93.184.216.34]", "[64:ff9b::5db8:d822]"):  # by whatever this host's network translates
+        assert resolve(f"https://{same}/", allowed=()).port == 443
+    own_nat64 = (ip_network("64:ff9b:1::/48"),)
+    assert resolve("https://[64:ff9b:1::7f00:1]/", own_nat64).address == "64:ff9b:1::7f00:1"
     assert resolve("http://127.0.0.1:8080/", LOOPBACK).address == "127.0.0.1"
 
 
@@ -332,6 +347,31 @@ def test_retry_after_is_heeded(database: Database, receiver: Receiver, happen: A
     assert delivery.next_attempt_at > utc_now() + timedelta(minutes=100)
 
 
+@pytest.mark.parametrize("asked", ["\u00b2", "\u00b2\u00b3", "-1", "soon", "9" * 5_000])
+def test_a_retry_after_that_is_no_number_is_a_failure_like_any_other(
+    database: Database, receiver: Receiver, happen: Any, wait_until: WaitUntil, asked: str
+) -> None:
+    endpoint_id, _ = registered(database, receiver.url)
+    receiver.behaviour = f"503 Retry-After={asked}"
+    happen(database)
+    with delivering(database, schedule=()) as deliverer:
+        tick_until(deliverer, wait_until, lambda: states(database, endpoint_id) == ["GIVEN_UP"])
+    assert deliveries(database, endpoint_id)[0].last_status == 503
+
+
+def test_an_attempt_that_fails_in_an_unforeseen_way_is_settled_too(
+    database: Database, receiver: Receiver, happen: Any, wait_until: WaitUntil
+) -> None:
+    endpoint_id, _ = registered(database, receiver.url)
+    with database.write() as session:
+        service.require(session, endpoint_id).secret = "whsec_damaged"
+    happen(database)
+    with delivering(database, schedule=()) as deliverer:
+        tick_until(deliverer, wait_until, lambda: states(database, endpoint_id) == ["GIVEN_UP"])
+    assert "the attempt failed here" in (deliveries(database, endpoint_id)[0].last_error or "")
+    assert receiver.requests == []
+
+
 @pytest.mark.parametrize("behaviour", ["hang", "drip"])
 def test_an_endpoint_that_hangs_is_cut_off_and_holds_up_nobody_else(
     database: Database, receiver: Receiver, happen: Any, wait_until: WaitUntil, behaviour: str
@@ -368,6 +408,21 @@ def test_gone_is_gone(database: Database, receiver: Receiver, happen: Any, wait_
         happen(database)
         deliverer.tick()
     assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_nothing_is_tried_again_where_the_other_side_is_gone(
+    make_client: MakeClient, upload: Any, receiver: Receiver, wait_until: WaitUntil, kind: str
+) -> None:
+    client = make_client(kind=kind, webhook_networks=LOOPBACK)
+    receiver.behaviour = "410"
+    path = f"/v1/webhooks/{client.post('/v1/webhooks', json={'url': receiver.url}).json()['id']}/deliveries"
+    client.post(f"/v1/analysis/{upload(client)}/run")
+    wait_until(lambda: [item["state"] for item in client.get(path).json()["items"]] == ["GIVEN_UP"])
+    (delivery,) = client.get(path).json()["items"]
+    answer = client.post(f"{path}/{delivery['id']}/retry")
+    assert (answer.status_code, answer.json()["code"]) == (409, "webhook_ended")
+    assert client.get(path).json()["items"][0]["state"] == "GIVEN_UP"
 
 
 def test_only_what_was_asked_for_is_told(

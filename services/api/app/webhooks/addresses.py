@@ -17,7 +17,24 @@ from app.errors import WebhookAddressError
 
 MAX_URL_CHARACTERS = 2_048
 PORTS = {"http": 80, "https": 443}
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: the last four bytes are an IPv4 address. A network's own prefix, such as 64:ff9b:1::/48, may hold it
+elsewhere: that one is for the operator to allow."""
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that the open network was ever given. What lies elsewhere is local, obsolete, or an IPv4 address in one
+of several disguises, which some router may take off."""
+SPECIAL: tuple["Network", ...] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # the IETF's protocols, and a cloud's metadata
+        "192.88.99.0/24",  # relays to 6to4
+        "2001::/23",  # the IETF's protocols: Teredo, ORCHID, ...
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4: any IPv4 address
+        "3fff::/20",  # documentation
+    )
+)
+"""Beyond what every Python that runs this knows not to be global (IANA's registries of special-purpose addresses)."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -77,14 +94,11 @@ def _addresses(host: str, port: int) -> list[Address]:
 
 
 def _is_public(address: Address) -> bool:
-    """Whether it, and any IPv4 address that it carries, is one of the open network."""
+    """Whether it is one of the open network; of one that stands for an IPv4 address, whether that is."""
     if isinstance(address, ipaddress.IPv6Address):
-        carried: list[Address | None] = [address.ipv4_mapped, address.sixtofour]
-        carried += address.teredo or ()
-        if address in NAT64:
-            carried.append(ipaddress.IPv4Address(address.packed[-4:]))
-        if not all(_is_public(inner) for inner in carried if inner is not None):
+        held = ipaddress.IPv4Address(address.packed[-4:]) if address in NAT64 else address.ipv4_mapped
+        if held is not None:
+            return _is_public(held)
+        if address not in UNICAST:
             return False
-        if address.ipv4_mapped is not None:
-            return True
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not any(address in network for network in SPECIAL)

@@ -101,7 +101,11 @@ class Deliverer:
             taken = repository.take_due(session, endpoint_id, now, now + LEASE)
         if taken is None:
             return False
-        outcome = self._attempt(endpoint, taken, now)
+        try:
+            outcome = self._attempt(endpoint, taken, now)
+        except Exception as error:  # a bug, or a secret that was damaged: unsettled, it would be taken for ever
+            log.exception("webhook_attempt_failed", webhook_id=str(endpoint_id), delivery_id=str(taken.id))
+            outcome = Outcome(None, f"the attempt failed here: {type(error).__name__}; the log says how")
         self._settle(taken, outcome)
         return outcome.delivered
 

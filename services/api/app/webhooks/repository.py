@@ -25,8 +25,9 @@ def add(session: Session, row: WebhookEndpoint | WebhookDelivery) -> None:
     session.flush()
 
 
-def get(session: Session, endpoint_id: uuid.UUID) -> WebhookEndpoint | None:
-    return session.get(WebhookEndpoint, endpoint_id)
+def get(session: Session, endpoint_id: uuid.UUID, *, locked: bool = False) -> WebhookEndpoint | None:
+    """`locked`: nobody else changes it until the end of the transaction."""
+    return session.get(WebhookEndpoint, endpoint_id, with_for_update=locked)
 
 
 def endpoints(session: Session) -> Sequence[WebhookEndpoint]:

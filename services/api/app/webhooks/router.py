@@ -122,7 +122,7 @@ def list_deliveries(
     "/{webhook_id:uuid}/deliveries/{delivery_id:uuid}/retry",
     summary="Try a message again that was given up",
     response_model=DeliveryView,
-    responses=documented(400, 401, 403, 404, 422, 503),
+    responses=documented(400, 401, 403, 404, 409, 422, 503),
 )
 def retry_delivery(
     webhook_id: uuid.UUID,

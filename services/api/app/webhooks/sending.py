@@ -83,4 +83,5 @@ def post(target: Target, headers: Mapping[str, str], body: bytes, *, timeout_s: 
 def _seconds(retry_after: str | None) -> int:
     """Of a Retry-After in seconds; a date, which is rare, is not waited for."""
     text = (retry_after or "").strip()
-    return min(int(text), LONGEST_RETRY_AFTER_S) if text.isdigit() and len(text) < 10 else 0
+    plain = text.isascii() and text.isdigit() and len(text) < 10  # a superscript two is a digit, and no number
+    return min(int(text), LONGEST_RETRY_AFTER_S) if plain else 0

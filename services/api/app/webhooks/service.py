@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.audit import repository as audit
 from app.audit.models import EventType
-from app.errors import DeliveryNotFoundError, WebhookNotFoundError
+from app.errors import DeliveryNotFoundError, WebhookEndedError, WebhookNotFoundError
 from app.orm import utc_now
 from app.webhooks import repository
 from app.webhooks.events import EVENT_TYPES, body_of, name_of
@@ -46,7 +46,7 @@ def require(session: Session, endpoint_id: uuid.UUID) -> WebhookEndpoint:
     """Raises WebhookNotFoundError."""
     endpoint = repository.get(session, endpoint_id)
     if endpoint is None:
-        raise WebhookNotFoundError(f"there is no webhook {endpoint_id}")
+        raise _not_found(endpoint_id)
     return endpoint
 
 
@@ -62,13 +62,20 @@ def rotate(session: Session, by: str, endpoint_id: uuid.UUID) -> WebhookEndpoint
 def remove(session: Session, by: str, endpoint_id: uuid.UUID) -> None:
     """Raises WebhookNotFoundError."""
     if not repository.remove(session, endpoint_id):
-        raise WebhookNotFoundError(f"there is no webhook {endpoint_id}")
+        raise _not_found(endpoint_id)
     _note(session, EventType.WEBHOOK_REMOVED, by, endpoint_id)
 
 
 def try_again(session: Session, endpoint_id: uuid.UUID, delivery_id: uuid.UUID) -> WebhookDelivery:
-    """Raises WebhookNotFoundError and DeliveryNotFoundError."""
-    require(session, endpoint_id)
+    """Raises WebhookNotFoundError, WebhookEndedError and DeliveryNotFoundError."""
+    endpoint = repository.get(session, endpoint_id, locked=True)  # or it might end before this is committed
+    if endpoint is None:
+        raise _not_found(endpoint_id)
+    if endpoint.disabled_at is not None:
+        raise WebhookEndedError(
+            f"this webhook ended at {endpoint.disabled_at.isoformat(timespec='seconds')}, when the other side answered "
+            "410: register its URL anew"
+        )
     delivery = repository.try_again(session, endpoint_id, delivery_id, utc_now())
     if delivery is None:
         raise DeliveryNotFoundError(f"this webhook has no delivery {delivery_id} that was given up")
@@ -98,6 +105,10 @@ def secrets_of(endpoint: WebhookEndpoint, now: datetime) -> list[str]:
     if endpoint.previous_secret is None or until is None or until <= now:
         return [endpoint.secret]
     return [endpoint.secret, endpoint.previous_secret]
+
+
+def _not_found(endpoint_id: uuid.UUID) -> WebhookNotFoundError:
+    return WebhookNotFoundError(f"there is no webhook {endpoint_id}")
 
 
 def _note(session: Session, kind: EventType, by: str, endpoint_id: uuid.UUID) -> None:
