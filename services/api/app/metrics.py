@@ -1,7 +1,30 @@
-"""Prometheus metrics, the same of services and of workers. One registry an app: several can live in one process."""
+"""Prometheus metrics, the same of services and of workers. One registry an app: several can live in one process.
+
+A counter whose label values are known begins with all of them, at zero: to Prometheus, one that appears with its first
+event has not increased, and an alert on what happens once would not fire.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from app import errors
+from earwitness.errors import EarwitnessError
+from earwitness.finding import Verdict
+
+RUN_OUTCOMES = (
+    *Verdict,
+    *(kind.code for kind in errors.STATUS_BY_ERROR if issubclass(kind, EarwitnessError)),
+    errors.DetectorBugError.code,
+    errors.EvidenceAlteredError.code,
+    errors.EvidenceMissingError.code,
+    errors.EvidenceUnavailableError.code,
+    errors.ModelUnknownError.code,
+    errors.RunInterruptedError.code,
+    errors.StorageFullError.code,
+)
+"""Verdicts, and failure codes: what detectors and workers raise, and what the service does around them."""
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0)
 
 
@@ -14,6 +37,7 @@ class Metrics:
             ("route", "method", "status"),
             registry=self.registry,
         )
+        self.requests.labels("/v1/analysis/upload", "POST", "507")  # a full store, which an alert is on
         self.request_seconds = Histogram(
             "earwitness_http_request_seconds",
             "Time from a request's first byte to its answer's last.",
@@ -33,6 +57,16 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        for outcome in RUN_OUTCOMES:
+            self.runs.labels(outcome)
+        self.evidence_problems = Counter(
+            "earwitness_evidence_problems_total",
+            "Stored evidence that was found altered or missing, by kind: altered, missing.",
+            ("kind",),
+            registry=self.registry,
+        )
+        for kind in ("altered", "missing"):
+            self.evidence_problems.labels(kind)
         self.run_seconds = Histogram(
             "earwitness_run_seconds",
             "Wall time of runs, waiting excluded.",
@@ -45,6 +79,8 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        for result in ("delivered", "failed", "given_up"):
+            self.webhook_attempts.labels(result)
         self.runs_waiting = Gauge(
             "earwitness_runs_waiting",
             "Runs accepted and not yet ended; with PostgreSQL those of all hosts.",
@@ -57,3 +93,17 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        for result in ("done", "refused"):
+            self.model_changes.labels(result)
+
+    @contextmanager
+    def watching_evidence(self) -> Iterator[None]:
+        """Counts what the store finds within; the error goes on."""
+        try:
+            yield
+        except errors.EvidenceAlteredError:
+            self.evidence_problems.labels("altered").inc()
+            raise
+        except errors.EvidenceMissingError:
+            self.evidence_problems.labels("missing").inc()
+            raise

@@ -4,6 +4,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,37 @@ def test_metrics_count_requests_by_route_uploads_and_runs(
     assert found[("earwitness_runs_total", "SUSPICIOUS")] == 3
     assert found[("earwitness_runs_total", "media_unreadable")] == 1
     assert found[("earwitness_runs_waiting",)] == 0
+
+
+def test_altered_and_missing_evidence_is_counted_wherever_it_is_found(
+    make_client: Callable[..., TestClient], upload: Upload, tmp_path: Path, wav: bytes
+) -> None:
+    client = make_client(evidence_dir=tmp_path / "store")
+    path = f"/v1/analysis/{upload(client)}"
+    client.post(f"{path}/run")
+    (blob,) = [found for found in (tmp_path / "store" / "blobs").rglob("*") if found.is_file()]
+
+    def problems() -> tuple[float, float]:
+        found = samples(client)
+        return tuple(found["earwitness_evidence_problems_total", kind] for kind in ("altered", "missing"))  # type: ignore[return-value]
+
+    assert problems() == (0, 0)
+    blob.chmod(0o600)
+    blob.write_bytes(b"other bytes")
+    client.post("/v1/analysis/upload", files={"file": ("a.wav", wav)})
+    assert problems() == (1, 0)
+    with pytest.raises(RuntimeError, match="response already started"):  # to a server: the answer breaks off
+        client.get(f"{path}/evidence")
+    assert problems() == (2, 0)
+    client.post(f"{path}/replay")
+    assert problems() == (3, 0)
+    client.post(f"{path}/run")
+    assert problems() == (4, 0)
+    blob.unlink()
+    for found, way in enumerate(("GET /evidence", "POST /replay", "POST /run"), start=1):
+        method, _, rest = way.partition(" ")
+        assert client.request(method, path + rest).status_code == 500
+        assert problems() == (4, found)
 
 
 def test_logs_are_one_json_object_a_line_with_the_request_id(

@@ -268,6 +268,18 @@ def _samples(name: str, kind: str) -> list[str]:
     return [name + ending for ending in endings]
 
 
+def test_what_alerts_count_is_there_before_it_first_happens() -> None:
+    at_start = [(s.name, s.labels) for family in Metrics().registry.collect() for s in family.samples]
+    rules = (DEPLOY / "prometheus-rules.yaml").read_text()
+    counted = re.findall(r"(?:increase|rate)\((earwitness_(?!http)\w+_total)(?:\{(\w+)=~?\"([^\"]+)\"\})?", rules)
+    assert {"earwitness_evidence_problems_total", "earwitness_webhook_attempts_total"} <= {c[0] for c in counted}
+    for name, label, values in counted:
+        found = {labels.get(label) for there, labels in at_start if there == name}
+        assert found, name
+        for value in values.split("|") if label else ():
+            assert any(re.fullmatch(value, str(known)) for known in found), value
+
+
 def test_labels_in_alerts_are_codes_and_routes_that_exist() -> None:
     rules = (DEPLOY / "prometheus-rules.yaml").read_text()
     for outcomes in re.findall(r'outcome=~"([^"]+)"', rules):

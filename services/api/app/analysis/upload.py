@@ -102,7 +102,7 @@ def _commit_once(state: ServiceState, user: User, arrival: Arrival) -> Upload:
             yield bool(repository.referenced(session, [sha256]))
 
     received, form, key = arrival.received, arrival.form, arrival.idempotency_key
-    with ExitStack() as stack:
+    with state.metrics.watching_evidence(), ExitStack() as stack:
         stack.enter_context(state.store.holding(received.sha256, referenced))
         state.store.prepare(arrival.incoming)
         session = stack.enter_context(state.database.write())

@@ -46,10 +46,12 @@ def get_evidence(
         require_record(session, analyses.require_evidence(session, analysis_id))  # else these were not received
     with state.database.write() as session:
         record = analyses.require_evidence(session, analysis_id)
-        blocks = state.store.read(record.sha256)  # 500 now, rather than a broken answer later
+        with state.metrics.watching_evidence():
+            blocks = state.store.read(record.sha256)  # 500 now, rather than a broken answer later
         audit.append(session, EventType.EVIDENCE_READ, actor=user.name, analysis_id=analysis_id, details={})
 
     def altered(actual_sha256: str) -> None:
+        state.metrics.evidence_problems.labels("altered").inc()
         log.error(
             "evidence_altered", analysis_id=str(analysis_id), sha256=record.sha256, actual_sha256=actual_sha256
         )

@@ -135,7 +135,7 @@ def _repeated(
 ) -> DetectorOutput | EarwitnessError | AppError:
     timeout_s = state.settings.run_timeout.total_seconds()
     cpu_s = timeout_s * (os.cpu_count() or 1) + 1
-    with state.store.local_copy(record.sha256) as path:
+    with state.metrics.watching_evidence(), state.store.local_copy(record.sha256) as path:
         try:
             metadata = {"filename": record.filename}
             return state.reporter.call(worker.examine, model.order, path, metadata, cpu_s, timeout_s=timeout_s)

@@ -187,7 +187,7 @@ class Runner:
             model = self._models.chosen(record.run_model_version)  # from here on this one, whatever is reloaded
             installation = Installation(model.description, self._policy)
             with ExitStack() as copy:
-                with tracing.span("verify"):
+                with tracing.span("verify"), self._metrics.watching_evidence():
                     path = copy.enter_context(self._store.local_copy(record.sha256))
                 verified = True
                 with tracing.span("examine", model_version=model.description.model_version):
