@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text, update
+from structlog.testing import capture_logs
 
 from app.analysis import repository as records
 from app.analysis.models import AnalysisRecord, Status
@@ -215,6 +216,27 @@ def asked(service: TestClient, upload: Upload) -> tuple[uuid.UUID, uuid.UUID]:
 
 def claim(attempt: int = 1) -> Claim:
     return Claim(attempt, hand_back=lambda _: None, put_off=None, announce=lambda _: None)
+
+
+def test_who_waits_hears_of_the_end_whatever_came_before(
+    database: Database, queue: PostgresQueue, new_record: Any, new_run: Any, wait_until: WaitUntil
+) -> None:
+    record = new_record()
+    run = new_run(record)
+    ended = queue.outcome(run.id)
+    with capture_logs() as logs:
+        with database.write() as session:
+            session.execute(text("NOTIFY earwitness_run_ended, 'x'"))
+        wait_until(lambda: {"notice_ignored"} <= {entry["event"] for entry in logs})
+        with database.write() as session:  # what the listener looks at is gone for a moment
+            session.execute(text("ALTER TABLE detector_runs RENAME TO away"))
+        wait_until(lambda: {("outcomes_not_heard", "error")} <= {(e["event"], e["log_level"]) for e in logs})
+        with database.write() as session:
+            session.execute(text("ALTER TABLE away RENAME TO detector_runs"))
+    with database.write() as session:
+        records.add(session, record)
+        session.add(run)
+    assert ended.result(PATIENCE_S) is None
 
 
 def test_without_a_worker_runs_are_accepted_and_readiness_says_why_they_wait(

@@ -24,6 +24,7 @@ from app.threads import wait_for_end
 
 POLL_S = 0.5  # the longest that an outcome stays unnoticed; one look-up by primary key, only while somebody waits
 RECONNECT_S = 1.0
+LOGGED_CHARACTERS = 64  # of a notice that names no run: enough to see what it is, of up to 8,000
 
 log = structlog.get_logger(__name__)
 
@@ -67,16 +68,26 @@ class Outcomes:
                     self._hear(connection)
             except (psycopg.OperationalError, *DATABASE_AWAY) as error:
                 log.warning("outcomes_not_heard", error=str(error))
-                self._closing.wait(RECONNECT_S)
+            except Exception:  # without this thread nobody who waits would ever hear of an end
+                log.exception("outcomes_not_heard")
+            self._closing.wait(RECONNECT_S)
 
     def _hear(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         next_look_s = time.monotonic()
         while not self._closing.is_set():
             for notice in connection.notifies(timeout=POLL_S, stop_after=1):
-                self._tell(uuid.UUID(notice.payload))
+                self._heard(notice.payload)
             if time.monotonic() >= next_look_s:
                 self._look_up()
                 next_look_s = time.monotonic() + POLL_S
+
+    def _heard(self, payload: str) -> None:
+        try:
+            run_id = uuid.UUID(payload)
+        except ValueError:  # whoever may connect to the database may notify
+            log.warning("notice_ignored", payload=payload[:LOGGED_CHARACTERS])
+        else:
+            self._tell(run_id)
 
     def _look_up(self) -> None:
         with self._lock:
