@@ -7,7 +7,7 @@
     python -m app worker           # carry out runs for services elsewhere; also called `earwitness worker`
     python -m app verify           # after a restore: every stored byte and the whole audit chain against the records
 
-Exit status: 0 done and found in order, 1 not in order, 2 could not be begun; the reason is on standard error.
+Exit status: 0 done and found in order, 1 not in order, 2 could not be begun or ended; the reason is on standard error.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pydantic_settings import SettingsError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs, tracing
-from app.database import Database, DatabaseUnusableError
+from app.database import DATABASE_AWAY, Database, DatabaseUnusableError
 from app.detectors.source import OnnxSource
 from app.errors import AppError
 from app.evidence.opening import open_store
@@ -89,10 +89,7 @@ def _retention(settings: Settings) -> int:
 
 def _orphans(settings: Settings, *, remove: bool = False) -> int:
     def look(database: Database, store: EvidenceStore) -> int:
-        try:
-            found = orphans(database, store, utc_now(), remove=remove)
-        except AppError as error:  # the store went away
-            return _refuse(str(error))
+        found = orphans(database, store, utc_now(), remove=remove)
         _tell(asdict(found))
         return EXIT_NOT_IN_ORDER if found.failed or found.refused else 0
 
@@ -129,7 +126,10 @@ def _beside_the_service(settings: Settings, work: Callable[[Database, EvidenceSt
             stack.callback(store.close)
         except (DatabaseUnusableError, SQLAlchemyError, OSError) as error:
             return _refuse(" ".join(str(error).split()))
-        return work(database, store)
+        try:
+            return work(database, store)
+        except (AppError, *DATABASE_AWAY) as error:  # the store, or the database, is away
+            return _refuse(" ".join(str(error).split()))
 
 
 def _tell(result: Mapping[str, object]) -> None:

@@ -135,6 +135,7 @@ def test_a_worker_that_is_given_a_bad_model_says_so_and_goes_on(
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
+    FolderStore(tmp_path / "evidence").close()  # a service made it
     return FolderStore(tmp_path / "evidence", owner=False)
 
 

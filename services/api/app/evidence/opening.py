@@ -8,7 +8,8 @@ from app.settings import Settings
 def open_store(settings: Settings, *, owner: bool) -> EvidenceStore:
     """`owner`: of the folder, where it is one; an object store has no owner.
 
-    Raises BlockingIOError where another service owns the folder, EvidenceUrlError.
+    Raises BlockingIOError where another service owns the folder, NoStoreError where it is none and another's,
+    EvidenceUrlError.
     """
     if settings.evidence_url is None:
         return FolderStore(settings.evidence_dir, owner=owner)

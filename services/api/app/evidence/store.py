@@ -63,6 +63,10 @@ class SweepResult:
     """Blobs of `unreferenced/` that a row names; moved back to where they are looked for."""
 
 
+class NoStoreError(FileNotFoundError):
+    """There is no evidence store where one should be; the message says what to do."""
+
+
 class Incoming(Protocol):
     """Bytes on their way in."""
 
@@ -179,13 +183,21 @@ class FolderStore:
         """Make the folders and take the lock. Raises BlockingIOError where another service owns `root`.
 
         Beside the service that owns it (`owner=False`) only `verify`, `local_copy`, `stored` and `delete` may be used.
+        Nothing is made then: raises NoStoreError where `root` is no store, since in an empty one everything would look
+        as if it were removed already.
         """
         self.local_folder = root.resolve()
         self._partial = root / "tmp"
         self._blobs = root / "blobs"
         self._unreferenced = root / "unreferenced"
-        for folder in (self._partial, self._blobs, self._unreferenced):
-            folder.mkdir(parents=True, exist_ok=True)
+        if owner:
+            for folder in (self._partial, self._blobs, self._unreferenced):
+                folder.mkdir(parents=True, exist_ok=True)
+        elif not self._blobs.is_dir():
+            raise NoStoreError(
+                f"{self.local_folder} is no evidence store: name the service's in EARWITNESS_EVIDENCE_DIR (a relative "
+                "path counts from where the command is called), or start the service first, which makes one"
+            )
         self._held: Counter[str] = Counter()
         self._held_lock = threading.Lock()
         self._lock_file: int | None = None
@@ -290,7 +302,7 @@ class FolderStore:
 
     def stored(self) -> Iterator[Stored]:
         """What was set aside included."""
-        for path in (*self._blobs.glob("*/*/*"), *self._unreferenced.iterdir()):
+        for path in (*self._blobs.glob("*/*/*"), *self._unreferenced.glob("*")):
             with suppress(FileNotFoundError):
                 found = path.stat()
                 changed_at = datetime.fromtimestamp(found.st_mtime, UTC)
