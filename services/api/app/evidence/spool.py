@@ -16,17 +16,25 @@ LOCK_NAME = ".lock"
 
 
 class Spool:
-    """A folder of this process below `root`/spool, held by a lock, so that others can tell when it is dead."""
+    """A folder of this process below `root`/spool, held by a lock, so that others can tell when it is dead.
+
+    One process at a time sweeps and makes its folder.
+    """
 
     def __init__(self, root: Path) -> None:
         folders = root / "spool"
         folders.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in folders.iterdir():
-            _remove_if_dead(folder)
-        self.folder = folders.resolve() / uuid.uuid4().hex
-        self.folder.mkdir(mode=0o700)
-        self._lock_file = _open_lock(self.folder)
-        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        starts = _open_lock(folders)
+        try:
+            fcntl.flock(starts, fcntl.LOCK_EX)  # else another one that starts takes a folder without its lock for dead
+            for folder in folders.iterdir():
+                _remove_if_dead(folder)
+            self.folder = folders.resolve() / uuid.uuid4().hex
+            self.folder.mkdir(mode=0o700)
+            self._lock_file = _open_lock(self.folder)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        finally:
+            os.close(starts)
 
     def new_path(self) -> Path:
         return self.folder / uuid.uuid4().hex
@@ -49,7 +57,7 @@ def _open_lock(folder: Path) -> int:
 
 
 def _remove_if_dead(folder: Path) -> None:
-    with suppress(OSError):  # held by a living process, or another one removes it too
+    with suppress(OSError):  # held by a living process, just closed by one, or the lock of those that start
         lock_file = _open_lock(folder)
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
