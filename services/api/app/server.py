@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._port_file = port_file
-        self.refusal: OSError | None = None
+        self.refusal: str | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -73,15 +73,24 @@ class Server(uvicorn.Server):
             self.should_exit = True
             return
         except OSError as error:  # another process listens, which was bound at the same time
-            self.refusal = error
+            self.refusal = _not_listening(self.config, error)
             self.should_exit = True
             await self.lifespan.shutdown()
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_models)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
+        try:
+            self._write_port(port)
+        except OSError as error:
+            self.refusal = f"can't write EARWITNESS_PORT_FILE: {error}"
+            self.should_exit = True
+            await self.shutdown(sockets)
+            return
         told = f"[{host}]" if ":" in host else host
         sys.stdout.write(json.dumps({"event": "listening", "url": f"http://{told}:{port}", "port": port}) + "\n")
         sys.stdout.flush()
+
+    def _write_port(self, port: int) -> None:
         if self._port_file is not None:
             partial = self._port_file.with_name(f".{self._port_file.name}.{os.getpid()}")
             partial.write_text(f"{port}\n")
@@ -118,16 +127,20 @@ def serve(app: FastAPI, settings: Settings) -> int:
         try:
             sockets = _bind(settings.host, settings.port, stack)
         except OSError as error:
-            server.refusal = error
+            server.refusal = _not_listening(config, error)
         else:
             server.run(sockets)
-    if server.started:
-        return 0
     if server.refusal is not None:
-        sys.stderr.write(f"earwitness: can't listen on {settings.host}:{settings.port}: {server.refusal}\n")
+        sys.stderr.write(f"earwitness: {server.refusal}\n")
+    elif server.started:
+        return 0
     elif lifespan.failure is not None:
         sys.stderr.write(f"earwitness: {lifespan.failure}\n")
     return EXIT_CANT_START
+
+
+def _not_listening(config: uvicorn.Config, error: OSError) -> str:
+    return f"can't listen on {config.host}:{config.port}: {error}"
 
 
 def _bind(host: str, port: int, stack: contextlib.ExitStack) -> list[socket.socket]:

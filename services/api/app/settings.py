@@ -6,6 +6,7 @@
 Durations accept seconds (`90`) or ISO 8601 (`PT90S`).
 """
 
+import logging
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -106,6 +107,14 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     git_revision: str | None = None
     """What `GET /version` reports; read from the checkout where not set."""
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        known = logging.getLevelNamesMapping()
+        if value.upper() not in known:
+            raise ValueError(f"there is no such level; there are {', '.join(known)}")
+        return value
 
     @field_validator("model", mode="before")
     @classmethod

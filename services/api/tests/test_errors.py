@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from app import errors
 from app.application import create_app
 from app.detectors.source import DummySource, OnnxSource
+from app.problems import CODE_BY_STATUS
 from app.settings import Settings
 from earwitness.errors import EarwitnessError, ModelNotFoundError
 
@@ -40,6 +41,16 @@ def test_codes_are_stable_words_and_unique() -> None:
 def test_every_code_is_in_the_documentation(docs: Any) -> None:
     text = (docs / "api.md").read_text()
     assert [kind.__name__ for kind in ALL if f"`{kind.code}`" not in text] == []  # type: ignore[attr-defined]
+
+
+def test_every_code_for_what_the_framework_refuses_is_in_the_documentation(docs: Any) -> None:
+    text = (docs / "api.md").read_text()
+    assert [code for code in CODE_BY_STATUS.values() if f"`{code}`" not in text] == []
+
+
+def test_a_body_that_is_no_text_is_a_bad_request(client: TestClient) -> None:
+    answer = client.post("/v1/webhooks", content=b'{"url": "\xff"}', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
 def test_a_failed_run_has_the_status_of_its_failure() -> None:

@@ -56,6 +56,7 @@ def test_a_stop_lets_the_run_under_way_finish(service_process: Any, wav: bytes) 
         ("EARWITNESS_PORT", "99999", "a setting is wrong (environment, prefix EARWITNESS_): port:"),
         ("EARWITNESS_CORS_ORIGINS", "https://a.example", "a setting is wrong: error parsing value"),
         ("EARWITNESS_MODEL", "/nowhere/x.onnx", "no model graph"),
+        ("EARWITNESS_LOG_LEVEL", "foo", "log_level: Value error, there is no such level; there are "),
     ],
 )
 def test_a_service_that_cannot_start_says_why_in_one_line_and_exits_2(
@@ -71,6 +72,18 @@ def test_a_service_that_cannot_start_says_why_in_one_line_and_exits_2(
         check=False,
     )
     check_refusal(done, complaint)
+
+
+def test_a_port_file_that_can_t_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    places = {
+        "EARWITNESS_PORT": "0",
+        "EARWITNESS_PORT_FILE": "/nowhere/port",
+        "EARWITNESS_EVIDENCE_DIR": str(tmp_path / "evidence"),
+        "EARWITNESS_DATABASE_URL": f"sqlite:///{tmp_path}/service.db",
+    }
+    done = try_to_serve({**os.environ, **places}, tmp_path)
+    check_refusal(done, "can't write EARWITNESS_PORT_FILE")
+    assert done.stdout == ""  # who waits for the address never gets one that is closed again
 
 
 @pytest.mark.parametrize(

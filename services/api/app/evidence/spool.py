@@ -26,7 +26,9 @@ class Spool:
         folders.mkdir(parents=True, exist_ok=True, mode=0o700)
         starts = _open_lock(folders)
         try:
-            fcntl.flock(starts, fcntl.LOCK_EX)  # else another one that starts takes a folder without its lock for dead
+            fcntl.flock(
+                starts, fcntl.LOCK_EX
+            )  # else another one that starts takes a folder without its lock for dead
             for folder in folders.iterdir():
                 _remove_if_dead(folder)
             self.folder = folders.resolve() / uuid.uuid4().hex
