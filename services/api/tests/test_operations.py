@@ -73,6 +73,13 @@ def test_only_settings_that_exist_are_named(name: str) -> None:
     assert {word for word in found if word not in SETTINGS} <= {"EARWITNESS_"}
 
 
+def test_the_sample_of_a_proxy_checks_the_name_that_it_passes_on() -> None:
+    """nginx fills $remote_user from the client's own header also where it checks no password."""
+    sample = OPERATIONS[OPERATIONS.index("```nginx") :].split("```")[1]
+    assert "X-User $remote_user" in sample
+    assert re.search(r"^ +auth_basic +\"", sample, re.MULTILINE) and "auth_basic_user_file" in sample
+
+
 def test_commands_in_the_docs_are_those_of_the_service() -> None:
     table = OPERATIONS[OPERATIONS.index("| command |") :].split("\n\n")[0]
     named = set(re.findall(r"`python -m app ([\w-]+)`", table))
