@@ -24,6 +24,9 @@ SECRETS = Path("/run/secrets")
 UPLOAD_IDLE = timedelta(seconds=60)
 """Longer than a phone needs to change networks; short enough that dead clients don't hold files and connections."""
 
+LONGEST = timedelta(days=36_525)
+"""Of any time that is set: reckoned back from now it is a date, and a thread can wait for it."""
+
 
 class Mode(StrEnum):
     DEVELOPMENT = "development"
@@ -153,6 +156,8 @@ class Settings(BaseSettings):
     def _positive(cls, value: timedelta | None) -> timedelta | None:
         if value is not None and value <= timedelta(0):
             raise ValueError("a time must be positive")
+        if value is not None and value > LONGEST:
+            raise ValueError("a time has at most a hundred years")
         return value
 
     @model_validator(mode="after")

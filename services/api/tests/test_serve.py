@@ -56,6 +56,7 @@ def test_a_stop_lets_the_run_under_way_finish(service_process: Any, wav: bytes) 
         ("EARWITNESS_PORT", "99999", "a setting is wrong (environment, prefix EARWITNESS_): port:"),
         ("EARWITNESS_CORS_ORIGINS", "https://a.example", "a setting is wrong: error parsing value"),
         ("EARWITNESS_MODEL", "/nowhere/x.onnx", "no model graph"),
+        ("EARWITNESS_EVIDENCE_RETENTION", "P9999999D", "evidence_retention: Value error, a time has at most"),
         ("EARWITNESS_LOG_LEVEL", "foo", "log_level: Value error, there is no such level; there are "),
     ],
 )
