@@ -22,7 +22,7 @@ from ml.evaluation.scores import CLEAN, EvaluationInputError
 from ml.export.candidate import CANDIDATE, MODEL_NAME
 from ml.training.checkpoint import load
 from ml.training.sampling import with_fold_groups
-from ml.training.train import BEST_NAME, split_clips
+from ml.training.train import BEST_NAME, split_of_run
 
 SPLICES = 200  # some 4,500 frames: the EER's standard error is about a point
 
@@ -133,9 +133,13 @@ def _extras(options: argparse.Namespace) -> Extras:
 
 
 def calibrate_run(options: argparse.Namespace) -> str:
-    """Score the run's held-out clips, fit, write the candidate's spec; what was found, in lines."""
-    experiment = load(options.run / BEST_NAME).experiment
-    clips, split = split_clips(experiment)
+    """Score the run's held-out clips, fit, write the candidate's spec; what was found, in lines.
+
+    Raises ConfigError where the run's manifest has changed: its held-out clips may have been trained on.
+    """
+    trained = load(options.run / BEST_NAME)
+    experiment = trained.experiment
+    clips, split = split_of_run(trained, options.run)
     graph = options.run / CANDIDATE / MODEL_NAME
     scoring = ScoringOptions(
         _named_conditions(options),

@@ -31,7 +31,7 @@ from ml.models import SpoofNetwork
 from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import judge_waveforms
 from ml.training.store import WaveformStore
-from ml.training.train import BEST_NAME, split_clips, training_clips
+from ml.training.train import BEST_NAME, split_of_run, training_clips
 
 CANDIDATE = "candidate"
 MODEL_NAME = "model.onnx"
@@ -64,12 +64,12 @@ class Candidate:
 def make_candidate(run_dir: Path, checkpoint_name: str = BEST_NAME) -> Candidate:
     """Export one of the run's checkpoints (by default the best) and compare it with PyTorch on noise and real clips.
 
-    Raises ConfigError where the run has no checkpoint, ExportError where a gate fails.
+    Raises ConfigError where the run has no checkpoint or its manifest has changed, ExportError where a gate fails.
     """
     checkpoint = load(run_dir / checkpoint_name)
     experiment = checkpoint.experiment
     network, frame_hop = network_to_ship(checkpoint)
-    clips, split = split_clips(experiment)
+    clips, split = split_of_run(checkpoint, run_dir)
     store = WaveformStore.open_or_build(training_clips(experiment, clips, split), Path(experiment.data.cache_dir))
     folder = run_dir / CANDIDATE
     save(checkpoint, folder / CHECKPOINT_NAME)

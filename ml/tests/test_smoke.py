@@ -23,6 +23,7 @@ from ml.export.graph import ExportError, random_batches
 from ml.export.promote import check_ready
 from ml.tests.conftest import SMOKE
 from ml.training.__main__ import main as training_main
+from ml.training.checkpoint import load, save
 
 # The toy's held-out part is a dozen clips of a few sources: too small for the rates and folds of a real corpus.
 # Splices of a few clips, so that the goal of the place is measured too.
@@ -119,6 +120,20 @@ def test_calibration_prints_what_it_does_to_the_raw_score(run: Path, capsys: pyt
     raw, calibrated = (float(part.split()[-1]) for part in line.split(",")[:2])
     # Out of fold, on 60 clips of three sources; that it improves is shown on larger tables (test_calibrate_folds).
     assert calibrated < min(1.0, raw + 0.1)
+
+
+def test_a_changed_manifest_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is held out of another manifest may have been trained on."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    for name in ("best.pt", "last.pt"):
+        saved = load(copy / name)
+        save(replace(saved, provenance={**saved.provenance, "manifest_sha256": "0" * 64}), copy / name)
+    before = (copy / "candidate" / "model.json").read_bytes()
+    for command, arguments in ((evaluation_main, CALIBRATE), (export_main, ["candidate"])):
+        assert command([*arguments, "--run", str(copy)]) == 2
+        assert "has changed since" in capsys.readouterr().err
+    assert (copy / "candidate" / "model.json").read_bytes() == before
 
 
 def test_a_user_s_recording_gets_the_score_of_the_evaluation(run: Path, toy_manifest: Path) -> None:

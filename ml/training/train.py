@@ -189,6 +189,22 @@ def split_clips(experiment: Experiment) -> tuple[list[Clip], Split]:
         raise ConfigError(f"{experiment.data.manifest}: {error}") from error
 
 
+def split_of_run(saved: Checkpoint, run_dir: Path) -> tuple[list[Clip], Split]:
+    """`split_clips` of the experiment that made the run.
+
+    Raises ConfigError where the manifest is not the one that it was trained on: clips that it was trained on might
+    then count as held out.
+    """
+    found = split_clips(saved.experiment)
+    manifest = Path(saved.experiment.data.manifest)
+    if saved.provenance.get("manifest_sha256") != manifest_sha256(manifest):
+        raise ConfigError(
+            f"{manifest} has changed since {run_dir} was trained, so it no longer tells what was held out: bring it "
+            "back, or train anew (--fresh)"
+        )
+    return found
+
+
 def training_clips(experiment: Experiment, clips: Sequence[Clip], split: Split) -> list[Clip]:
     """Those of the training part, then the experiment's own renderings."""
     own = rendered_clips(experiment.data.renderings, Path(experiment.data.cache_dir))
