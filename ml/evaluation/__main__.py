@@ -11,7 +11,7 @@ from earwitness.errors import ModelError
 from earwitness.model_spec import PROFILES, model_path
 from ml.config import ConfigError
 from ml.datasets.errors import DatasetError
-from ml.datasets.manifest import read_manifest
+from ml.datasets.manifest import Clip, read_manifest
 from ml.evaluation.asv_scores import read_asv_rates
 from ml.evaluation.calibrate_run import calibrate
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
@@ -107,14 +107,22 @@ def evaluate_run(options: argparse.Namespace) -> Report:
     shipped = model_path(options.model or "default")
     graph = options.run / CANDIDATE / MODEL_NAME if options.run else shipped
     folder = (options.run or Path("runs/shipped") / shipped.stem) / "evaluation"
-    clips = with_fold_groups([clip for clip in read_manifest(options.manifest) if clip.split == options.split])
-    if not clips:
-        raise EvaluationInputError(f"{options.manifest} has no clips in the split {options.split!r}")
+    clips = clips_asked(options)
     conditions = list(dict.fromkeys([*_named_conditions(options), *(ROBUSTNESS if options.robustness else ())]))
     scoring = ScoringOptions(
         conditions, jobs=options.jobs, seed=options.seed, quiet=options.quiet, fresh=options.fresh
     )
-    return evaluate(graph, clips, folder, options.split, scoring, extras=_extras(options))
+    return evaluate(
+        graph, clips, folder, options.split, scoring, manifest=options.manifest, extras=_extras(options)
+    )
+
+
+def clips_asked(options: argparse.Namespace) -> list[Clip]:
+    """Those of `--split` in `--manifest`; EvaluationInputError where there are none."""
+    clips = with_fold_groups([clip for clip in read_manifest(options.manifest) if clip.split == options.split])
+    if not clips:
+        raise EvaluationInputError(f"{options.manifest} has no clips in the split {options.split!r}")
+    return clips
 
 
 def _named_conditions(options: argparse.Namespace) -> list[str]:

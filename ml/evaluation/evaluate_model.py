@@ -1,11 +1,12 @@
 """The whole table for one model on one split: scored (or read back), judged, summarised, written, shown.
 
-    report = evaluate(graph, clips, Path("runs/a/evaluation"), "dev", ScoringOptions())
+    report = evaluate(graph, clips, Path("runs/a/evaluation"), "dev", ScoringOptions(), manifest=manifest)
     print(report.text)
 
 Scores that were made before are read back (`scored_split`), so that a new calibration costs no new scoring.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from earwitness.model_spec import ModelSpec, load_spec
 from earwitness.scorer import load_scorer
 from earwitness.vad import CHUNK_SAMPLES
 from earwitness.waveform import sample_count
-from ml.datasets.manifest import Clip
+from ml.datasets.manifest import Clip, manifest_sha256
 from ml.evaluation import summary_goals
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.judge import Judged, judge
@@ -35,11 +36,33 @@ from ml.provenance import git_revision, machine
 COST_REPETITIONS = 30
 TRAINED_LINEAGES = "spoof_lineages"
 """Key of a spec's `training`: the lineages of the spoof clips that were trained on."""
+EVALUATED = "evaluated"
+"""Key of a spec's `evaluation`: `Evaluated`. Specs from before it was written lack it."""
 LLR_ORIGIN = "calibrated on clips held out of training; these clips were never fitted on"
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Which clips: figures of two models are compared only where these are the same."""
+
+    split: str
+    manifest_sha256: str
+    clips: int
+    clips_sha256: str
+    """Of their names, labels and lengths, wherever they lie: two machines' manifests of one corpus differ in paths."""
+
+    @staticmethod
+    def of(clips: Sequence[Clip], split: str, manifest: Path) -> "Evaluated":
+        rows = sorted(f"{clip.path.name} {clip.label} {clip.duration_s:.3f}\n" for clip in clips)
+        return Evaluated(
+            split, manifest_sha256(manifest), len(clips), hashlib.sha256("".join(rows).encode()).hexdigest()
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
+    clips: tuple[Clip, ...]
+    evaluated: Evaluated
     summary: Summary
     goals: tuple[JudgedGoal, ...]
     judged: Judged
@@ -68,9 +91,11 @@ def evaluate(
     name: str,
     options: ScoringOptions,
     *,
+    manifest: Path,
     extras: Extras | None = None,
 ) -> Report:
-    """Everything that is said of a model; leaves `NAME.json` and `NAME.html` in `folder`."""
+    """Everything that is said of a model on `clips`, the split NAME of `manifest`; leaves `NAME.json` and `NAME.html`
+    in `folder`."""
     extras = extras or Extras()
     scored = scored_split(graph, clips, folder, name, options)
     segments = (
@@ -79,6 +104,7 @@ def evaluate(
         else None
     )
     spec = load_spec(graph)
+    evaluated = Evaluated.of(clips, name, manifest)
     judged = judge(scored, spec)
     summary = summarise(
         scored.table,
@@ -118,6 +144,7 @@ def evaluate(
     ]
     body = {
         "provenance": provenance,
+        EVALUATED: asdict(evaluated),
         "goals": [asdict(g) for g in goals],
         "summary": asdict(summary),
         "segments": asdict(segments) if segments else None,
@@ -133,7 +160,18 @@ def evaluate(
         notes=[segments.text] if segments else [],
     )
     page_path = write_page(folder / f"{name}.html", page)
-    return Report(summary, goals, judged, segments, provenance, "\n".join(lines), json_path, page_path)
+    return Report(
+        clips=tuple(clips),
+        evaluated=evaluated,
+        summary=summary,
+        goals=goals,
+        judged=judged,
+        segments=segments,
+        provenance=provenance,
+        text="\n".join(lines),
+        json_path=json_path,
+        page_path=page_path,
+    )
 
 
 def cost_over_vad(graph: Path) -> float:
@@ -164,6 +202,7 @@ def spec_summary(report: Report, spec: ModelSpec) -> dict[str, object]:
     pooled = report.summary.pooled
     return {
         "llr_origin": LLR_ORIGIN,
+        EVALUATED: asdict(report.evaluated),
         "bonafide": pooled.bonafide,
         "spoof": pooled.spoof,
         "eer": pooled.eer,

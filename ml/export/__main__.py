@@ -10,13 +10,13 @@ from pathlib import Path
 from earwitness.errors import ModelError
 from ml.config import ConfigError, load_experiment
 from ml.datasets.errors import DatasetError
-from ml.evaluation.__main__ import add_scoring_options, evaluate_run
+from ml.evaluation.__main__ import add_scoring_options, clips_asked, evaluate_run
 from ml.evaluation.card import read_card, write_card
 from ml.evaluation.scores import EvaluationInputError
 from ml.export.again import make_again
 from ml.export.candidate import make_candidate
 from ml.export.graph import ExportError
-from ml.export.promote import check_ready, promote, rollback
+from ml.export.promote import check_ready, check_unheard, promote, rollback
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,12 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
     again.add_argument("--graph", type=Path, default=Path("models/audio/latest.onnx"))
     again.add_argument("--config", type=Path, required=True, help="the experiment that trained it")
     again.add_argument("--seed", type=int, help="instead of the experiment's")
-    again.add_argument("--manifest", help="instead of the experiment's; promotion scores its clips")
+    again.add_argument("--manifest", help="instead of the experiment's; tells what was trained on")
     again.add_argument("--run", type=Path, required=True, help="a new folder")
     promoting = commands.add_parser("promote", help="check a calibrated candidate and make it the shipped model")
     promoting.add_argument("--models", type=Path, default=Path("models/audio"))
     promoting.add_argument("--card", type=Path, help="the model card whose figures are then written anew")
-    promoting.add_argument("--allow-worse", action="store_true", help="also where the shipped model is better")
+    promoting.add_argument(
+        "--allow-worse",
+        action="store_true",
+        help="also where the shipped model is better, or was evaluated on other clips",
+    )
     promoting.add_argument(
         "--accurate",
         action="store_true",
@@ -60,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
                 check_ready(options.run, accurate=options.accurate)  # before hours of scoring
                 if options.card:
                     read_card(options.card)
+                check_unheard(options.run, clips_asked(options))
                 report = evaluate_run(options)
                 done = promote(
                     options.run, options.models, report, allow_worse=options.allow_worse, accurate=options.accurate

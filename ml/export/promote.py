@@ -7,6 +7,7 @@ Nothing is written unless every gate was passed; how it is written is in `shelf`
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +17,15 @@ import onnx
 from earwitness.model_spec import ModelSpec, load_spec
 from earwitness.scorer import Scorer
 from earwitness.waveform import sample_count
-from ml.evaluation.evaluate_model import Report, spec_summary
+from ml.datasets.manifest import Clip
+from ml.evaluation.evaluate_model import EVALUATED, Report, spec_summary
 from ml.evaluation.summary_goals import MODEL_LIMIT_BYTES
 from ml.export import shelf
+from ml.export.again import EXPORTED_AGAIN
 from ml.export.candidate import CANDIDATE, CHECKPOINT_NAME, MODEL_NAME, NOT_CALIBRATED, network_to_ship
 from ml.export.graph import ExportError, Parity, check_graph, check_parity, random_batches
 from ml.training.checkpoint import load
+from ml.training.train import split_clips, split_of_run
 
 LATENCY_REPETITIONS = 100
 MAX_EER = 0.40
@@ -30,7 +34,8 @@ ACCURATE_LIMIT_BYTES = 25_000_000
 BETTER_BY_AT_LEAST = 0.02
 """Pooled EER of the accurate model below that of the latest: what is larger and slower must be worth it."""
 WORSE_BY_AT_MOST = 0.02
-"""Pooled EER may rise by this over the shipped model's before `allow_worse` is needed: seeds differ by as much."""
+"""Pooled EER may rise by this over the shipped model's on the same clips before `allow_worse` is needed: seeds differ
+by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,14 @@ def promote(
     """
     graph = run_dir / CANDIDATE / MODEL_NAME
     draft = check_ready(run_dir, accurate=accurate)
+    check_unheard(run_dir, report.clips)
     network, _ = network_to_ship(load(graph.with_name(CHECKPOINT_NAME)))
     parity = check_parity(network, graph, random_batches(draft.seed + 1))
     eer = report.summary.pooled.eer
     if eer is None or eer > MAX_EER:
         raise ExportError(f"pooled EER is {eer}, at most {MAX_EER} may be shipped")
     if not allow_worse:
-        (_check_better if accurate else _check_against_shipped)(eer, models)
+        _check_against_shipped(eer, report, models, accurate=accurate)
     try:
         spec = shelf.unused_version(models, replace(draft, evaluation=spec_summary(report, draft)))
     except ValueError as error:
@@ -93,6 +99,22 @@ def check_ready(run_dir: Path, *, accurate: bool = False) -> ModelSpec:
     return spec
 
 
+def check_unheard(run_dir: Path, clips: Sequence[Clip]) -> None:
+    """Raises ExportError where some of `clips` were trained on or held out, by their paths: figures on them would be
+    too good. ConfigError where the run's manifest has changed, so that this can't be told."""
+    graph = run_dir / CANDIDATE / MODEL_NAME
+    checkpoint = load(graph.with_name(CHECKPOINT_NAME))
+    # Of a graph that was made anew there is no run: its manifest may lie elsewhere by now, and its rows be the same.
+    again = EXPORTED_AGAIN in load_spec(graph).training
+    known, split = split_clips(checkpoint.experiment) if again else split_of_run(checkpoint, run_dir)
+    fitted = {known[i].path.resolve() for i in (*split.train, *split.heldout)}
+    if overlap := [clip.path for clip in clips if clip.path.resolve() in fitted]:
+        raise ExportError(
+            f"{len(overlap)} of the {len(clips)} clips to evaluate on were trained on or held out, {overlap[0]} for "
+            "one: name a split that the run never had (--split, --manifest)"
+        )
+
+
 def rollback(models: Path) -> ModelSpec:
     """Exchange `latest` and `previous`; raises ExportError where there is no whole previous model."""
     if shelf.whole(models, shelf.PREVIOUS) is None:
@@ -110,28 +132,44 @@ def measure_latency_ms(scorer: Scorer) -> float:
     return (time.perf_counter() - started) * 1000 / LATENCY_REPETITIONS
 
 
-def _check_against_shipped(eer: float, models: Path) -> None:
-    before = _eer_of_latest(models)
-    if before is not None and eer > before + WORSE_BY_AT_MOST:
+def _check_against_shipped(eer: float, report: Report, models: Path, *, accurate: bool) -> None:
+    """Raises ExportError where the latest model's EER is of other clips, or this one's isn't as good as it must be."""
+    latest = shelf.whole(models, shelf.LATEST)
+    before = None if latest is None else latest.evaluation.get("eer")
+    if latest is None or not isinstance(before, float):
+        return
+    if other := _other_clips(latest, report):
+        raise ExportError(
+            f"the shipped model's pooled EER of {before:.2%} is of {other}, so that {eer:.2%} here can't be compared "
+            "with it: evaluate on those clips, or pass --allow-worse"
+        )
+    if accurate and eer > before - BETTER_BY_AT_LEAST:
+        raise ExportError(
+            f"pooled EER {eer:.2%} is not {BETTER_BY_AT_LEAST:.0%} better than the latest model's {before:.2%}: the "
+            "accurate model costs more; pass --allow-worse if it is wanted all the same"
+        )
+    if not accurate and eer > before + WORSE_BY_AT_MOST:
         raise ExportError(
             f"pooled EER {eer:.2%} is worse than the shipped model's {before:.2%} by more than "
             f"{WORSE_BY_AT_MOST:.0%}: pass --allow-worse if that is wanted"
         )
 
 
-def _check_better(eer: float, models: Path) -> None:
-    before = _eer_of_latest(models)
-    if before is not None and eer > before - BETTER_BY_AT_LEAST:
-        raise ExportError(
-            f"pooled EER {eer:.2%} is not {BETTER_BY_AT_LEAST:.0%} better than the latest model's {before:.2%}: the "
-            "accurate model costs more; pass --allow-worse if it is wanted all the same"
-        )
+def _other_clips(shipped: ModelSpec, report: Report) -> str:
+    """What a shipped model was evaluated on, in words, where that is not what the report is of; else empty.
 
-
-def _eer_of_latest(models: Path) -> float | None:
-    latest = shelf.whole(models, shelf.LATEST)
-    figure = None if latest is None else latest.evaluation.get("eer")
-    return figure if isinstance(figure, float) else None
+    A spec that doesn't say which clips they were is taken to be of the same ones where it has as many of each class.
+    """
+    told = shipped.evaluation.get(EVALUATED)
+    if isinstance(told, dict):
+        if told.get("clips_sha256") == report.evaluated.clips_sha256:
+            return ""
+        return f"other clips ({told.get('clips')} of the split {told.get('split')!r})"
+    counts = shipped.evaluation.get("bonafide"), shipped.evaluation.get("spoof")
+    pooled = report.summary.pooled
+    return (
+        "" if counts == (pooled.bonafide, pooled.spoof) else f"{counts[0]} bona fide and {counts[1]} spoof clips"
+    )
 
 
 def _same_model(shipped: ModelSpec, spec: ModelSpec, version: str) -> bool:

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from earwitness.model_spec import load_spec
 from earwitness.pipeline import examine
 from earwitness.scorer import Scorer, load_scorer
+from ml.datasets.manifest import manifest_sha256, read_manifest, write_manifest
 from ml.evaluation.__main__ import main as evaluation_main
 from ml.evaluation.card import BEGIN, END
 from ml.evaluation.regression import main as regression_main
@@ -193,6 +194,50 @@ def test_a_much_worse_model_is_refused(run: Path, toy_manifest: Path, tmp_path: 
     assert export_main(["promote", "--models", str(models), *scoring]) == 1
     assert (models / "latest.json").read_bytes() == before
     assert export_main(["promote", "--models", str(models), "--allow-worse", *scoring]) == 0
+
+
+def test_clips_that_were_trained_on_or_held_out_are_no_evaluation(
+    run: Path, toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scoring = ["--run", str(run), "--manifest", str(toy_manifest), "--jobs", "1", "--quiet", *SPLICES]
+    assert export_main(["promote", "--models", str(tmp_path / "models"), "--split", "train", *scoring]) == 1
+    assert "clips to evaluate on were trained on or held out" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+    assert not list((run / "evaluation").glob("train-*")), "told before anything is scored"
+    clips = read_manifest(toy_manifest)
+    renamed = [replace(clip, split="mine") for clip in (*clips[:2], *clips[-2:])]  # of dev and of train
+    mine = write_manifest(tmp_path / "mine.csv", renamed)
+    scoring[3] = str(mine)
+    assert export_main(["promote", "--models", str(tmp_path / "models"), "--split", "mine", *scoring]) == 1
+    assert "2 of the 4 clips" in capsys.readouterr().err
+
+
+def test_figures_of_other_clips_are_not_compared(
+    run: Path, toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(run / "models", models)
+    scoring = ["--run", str(run), "--manifest", str(toy_manifest), "--jobs", "1", "--quiet", *SPLICES]
+    promote = ["promote", "--models", str(models), *scoring]
+    spec = load_spec(models / "latest.onnx")
+    told = spec.evaluation["evaluated"]
+    assert (told["split"], told["clips"]) == ("dev", spec.evaluation["bonafide"] + spec.evaluation["spoof"])
+    assert told["manifest_sha256"] == manifest_sha256(toy_manifest)
+
+    def shipped(**changed: object) -> None:
+        evaluation = {key: value for key, value in {**spec.evaluation, **changed}.items() if value is not None}
+        (models / "latest.json").write_text(replace(spec, evaluation=evaluation).to_json())
+
+    for other in (
+        {"evaluated": {**told, "clips_sha256": "0" * 64}},
+        {"evaluated": None, "spoof": spec.evaluation["spoof"] + 1},  # a spec of before it was written
+    ):
+        shipped(**other)
+        assert export_main(promote) == 1
+        assert "can't be compared" in capsys.readouterr().err
+    assert export_main([*promote, "--allow-worse"]) == 0
+    shipped(evaluated=None)
+    assert export_main(promote) == 0, "as many of each class: taken to be the same clips"
 
 
 def test_an_accurate_model_stands_beside_the_latest_where_it_is_better(
