@@ -106,15 +106,13 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    allowed = {Leak(name) for name in options.allow_leak}
-    if not options.strict:
-        for corpus in {clip.corpus for clip in read_manifest(options.manifest)} & RECIPES.keys():
-            allowed |= RECIPES[corpus].known_leaks
+    known = {} if options.strict else {name: recipe.known_leaks for name, recipe in RECIPES.items()}
     report = validate(
         options.manifest,
         Limits(min_duration_s=options.min_duration, max_duration_s=options.max_duration),
         OnCorrupt(options.on_corrupt),
-        allowed_leaks=frozenset(allowed),
+        allowed_leaks=frozenset(Leak(name) for name in options.allow_leak),
+        known_leaks=known,
         clean=options.clean,
         progress=_progress(options),
     )

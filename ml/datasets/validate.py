@@ -69,12 +69,16 @@ def validate(
     on_corrupt: OnCorrupt,
     *,
     allowed_leaks: frozenset[Leak] = frozenset(),
+    known_leaks: Mapping[str, frozenset[Leak]] | None = None,
     clean: Path | None = None,
     progress: bool = False,
 ) -> Report:
     """Check all of `manifest`. With SKIP, unusable files are warnings, listed in `Report.skipped`.
 
-    `clean`: write a manifest without the unusable files there. Raises ManifestError for a malformed manifest.
+    `allowed_leaks` are warnings whatever they concern; `known_leaks`, by corpus, where all clips that share the name
+    are of corpora whose makers meant them to. `clean`: write a manifest without the unusable files there.
+
+    Raises ManifestError for a malformed manifest.
     """
     clips = read_manifest(manifest)
     with ThreadPoolExecutor(READ_THREADS) as pool:
@@ -90,7 +94,7 @@ def validate(
         *_faults(clips, checks, error=not skip),
         *_labels(by_split, limits),
         *_duplicates(usable),
-        *_leaks(kept, allowed_leaks),
+        *_leaks(kept, allowed_leaks, known_leaks or {}),
     )
     if clean is not None:
         write_manifest(clean, kept)
@@ -167,22 +171,32 @@ def _duplicates(usable: Iterable[tuple[Clip, FileCheck]]) -> Iterable[Problem]:
             yield Problem("duplicate", error, words, len(found), tuple(found[:EXAMPLES]))
 
 
-def _leaks(clips: Sequence[Clip], allowed: frozenset[Leak]) -> Iterable[Problem]:
+def _leaks(
+    clips: Sequence[Clip], allowed: frozenset[Leak], known: Mapping[str, frozenset[Leak]]
+) -> Iterable[Problem]:
     for leak in Leak:
-        splits: dict[str, set[str]] = defaultdict(set)
-        affected: Counter[str] = Counter()
+        sharing: dict[str, list[Clip]] = defaultdict(list)
         for clip in clips:
             name = _shared_name(clip, leak)
             if name is not None:
-                splits[name].add(clip.split)
-                affected[name] += 1
+                sharing[name].append(clip)
+        splits = {name: sorted({clip.split for clip in members}) for name, members in sharing.items()}
         found = sorted(
-            (name for name, where in splits.items() if len(where) > 1), key=lambda name: -affected[name]
+            (name for name, where in splits.items() if len(where) > 1), key=lambda name: -len(sharing[name])
         )
-        if found:
-            examples = tuple(f"{name} ({', '.join(sorted(splits[name]))})" for name in found[:EXAMPLES])
-            words = f"{leak} names are in more than one split"
-            yield Problem(f"leak_{leak}", leak not in allowed, words, len(found), examples)
+        meant = {
+            name
+            for name in found
+            if leak in allowed or all(leak in known.get(clip.corpus, ()) for clip in sharing[name])
+        }
+        for error, names in (
+            (True, [n for n in found if n not in meant]),
+            (False, [n for n in found if n in meant]),
+        ):
+            if names:
+                examples = tuple(f"{name} ({', '.join(splits[name])})" for name in names[:EXAMPLES])
+                words = f"{leak} names are in more than one split"
+                yield Problem(f"leak_{leak}", error, words, len(names), examples)
 
 
 def _shared_name(clip: Clip, leak: Leak) -> str | None:

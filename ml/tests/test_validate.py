@@ -255,3 +255,24 @@ def test_leaks_that_a_corpus_intends_fail_only_when_strict(
     manifest = write_manifest(tmp_path / "m.csv", as_published)
     assert run(capsys, "validate", str(manifest))[0] == 0
     assert run(capsys, "validate", str(manifest), "--strict")[0] == EXIT_UNFIT
+
+
+def test_a_corpus_s_own_leaks_excuse_no_other_corpus(
+    tmp_path: Path, clips: list[Clip], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ASVspoof 2021 shares its speakers by design: what another corpus in the manifest shares is still an error."""
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    of_asvspoof = [
+        clip(beside, f"{split}.flac", split, sound(), corpus="asvspoof2021-la", speaker="asvspoof-LA_0009")
+        for split in ("train", "dev")
+    ]
+    others = [replace(c, speaker="one") for c in clips]
+    manifest = write_manifest(tmp_path / "m.csv", [*others, *of_asvspoof])
+    code, out, _ = run(capsys, "validate", str(manifest))
+    assert code == EXIT_UNFIT
+    assert "ERROR leak_speaker: 1 speaker names" in out and "one (dev, train)" in out
+    assert "warning leak_speaker: 1 speaker names" in out
+    shared = [replace(c, speaker="asvspoof-LA_0009") for c in others]
+    manifest = write_manifest(tmp_path / "m.csv", [*shared, *of_asvspoof])
+    assert run(capsys, "validate", str(manifest))[0] == EXIT_UNFIT, "one name, but not of that corpus alone"
