@@ -68,16 +68,28 @@ class Fetched:
 
 
 def download_archives(
-    archives: Sequence[Archive], root: Path, options: DownloadOptions, default_parts: tuple[str, ...]
+    archives: Sequence[Archive],
+    root: Path,
+    options: DownloadOptions,
+    default_parts: tuple[str, ...],
+    *,
+    others: Sequence[Archive] = (),
 ) -> None:
     """Fetch and unpack what `options` select into `root`; what is there already is left alone.
 
-    Raises DownloadError, ChecksumError or ArchiveError; what was finished before that stays finished.
+    `others` are files of the corpus that another call fetches: checksums may be given for them too. Raises
+    DownloadError, ChecksumError or ArchiveError; what was finished before that stays finished.
     """
     wanted = options.parts or default_parts
     if unknown := set(wanted) - {archive.part for archive in archives}:
         known = ", ".join(dict.fromkeys(archive.part for archive in archives))
         raise DownloadError(f"no part is called {', '.join(sorted(unknown))}; known are {known}")
+    names = dict.fromkeys(archive.filename for archive in (*archives, *others))
+    if unknown := options.checksums.keys() - names.keys():
+        raise DownloadError(
+            f"a checksum is given for {', '.join(sorted(unknown))}, which is no file of this corpus: there are "
+            f"{', '.join(names)}"
+        )
     root.mkdir(parents=True, exist_ok=True)
     for archive in archives:
         if archive.part in wanted:

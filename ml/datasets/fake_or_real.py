@@ -5,6 +5,8 @@
     for-rerec/...     for-2sec played and recorded       unpacked as for-rerecorded/
     for-original/...  as collected
 
+Mirrors have them one folder deeper: for-norm/for-norm/, for-2sec/for-2seconds/, for-rerec/for-rerecorded/.
+
 Each version is a part; the default is `norm`. The folders don't tell system, speaker or source, so leaks of those
 can't be seen. The makers publish no checksum.
 """
@@ -42,7 +44,7 @@ def prepare(root: Path, out: Path, *, on_corrupt: OnCorrupt = OnCorrupt.FAIL, pr
 
 
 def _entries(root: Path) -> Iterator[Entry]:
-    versions = [version for name in FOLDERS if (version := _with_splits(root / name)) is not None]
+    versions = [_with_splits(root / name) for name in FOLDERS if (root / name).is_dir()]
     if not versions:
         raise LayoutError(f"{root} has none of {', '.join(FOLDERS)} with {', '.join(SPLITS)} inside")
     for version in versions:
@@ -63,10 +65,15 @@ def _entries(root: Path) -> Iterator[Entry]:
                         )
 
 
-def _with_splits(folder: Path) -> Path | None:
-    """`folder` or the folder of the same name in it, whichever holds the splits: both ways are about."""
-    candidates = (folder, folder / folder.name)
-    return next((path for path in candidates if all((path / name).is_dir() for name in SPLITS)), None)
+def _with_splits(folder: Path) -> Path:
+    """`folder`, or one of a version's names in it, whichever holds the splits: mirrors nest them, as in
+    `for-2sec/for-2seconds`. Raises LayoutError where none does: a version would be missing, and nobody told."""
+    for path in (folder, *(folder / name for name in FOLDERS)):
+        if all((path / split).is_dir() for split in SPLITS):
+            return path
+    raise LayoutError(
+        f"{folder} has no {', '.join(SPLITS)} inside: unpack the version anew, or move it away to leave it out"
+    )
 
 
 RECIPE = Recipe(

@@ -13,7 +13,7 @@ human and from machines. No splits are published: every clip is `train`.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -41,13 +41,11 @@ def download(root: Path, options: DownloadOptions) -> None:
     """As every recipe. Raises ArchiveError when all is there except that the volumes wait to be unpacked."""
     wanted = options.parts or PARTS
     volumes: tuple[Archive, ...] = ()
+    whole = (CHECKSUM_LIST, *_volumes({}), *MAILABS)
     if "mlaad" in wanted:
-        download_archives((CHECKSUM_LIST,), root, replace(options, parts=None), ("mlaad",))
-        published = _checksums(root / "archives" / CHECKSUM_LIST.filename)
-        volumes = tuple(
-            Archive(name, f"{SHARE}{name}", "mlaad", published.get(name), unpacked=False) for name in VOLUMES
-        )
-    download_archives((*volumes, *MAILABS), root, replace(options, parts=wanted), PARTS)
+        download_archives((CHECKSUM_LIST,), root, replace(options, parts=None), ("mlaad",), others=whole)
+        volumes = _volumes(_checksums(root / "archives" / CHECKSUM_LIST.filename))
+    download_archives((*volumes, *MAILABS), root, replace(options, parts=wanted), PARTS, others=whole)
     if volumes and not (root / "fake").is_dir():
         raise ArchiveError(
             f"all volumes of MLAAD are in {root / 'archives'} and checked, but Python can't join them. Unpack "
@@ -58,6 +56,10 @@ def download(root: Path, options: DownloadOptions) -> None:
 
 def prepare(root: Path, out: Path, *, on_corrupt: OnCorrupt = OnCorrupt.FAIL, progress: bool = False) -> Path:
     return complete(_entries(root), out, on_corrupt, progress=progress)
+
+
+def _volumes(published: Mapping[str, str]) -> tuple[Archive, ...]:
+    return tuple(Archive(name, f"{SHARE}{name}", "mlaad", published.get(name), unpacked=False) for name in VOLUMES)
 
 
 def _checksums(listing: Path) -> dict[str, str]:

@@ -94,3 +94,11 @@ def test_damaged_lock_is_named(site: Site, tmp_path: Path) -> None:
     (tmp_path / LOCK_NAME).write_text('{"a.zip": {"url": 1}}')
     with pytest.raises(DownloadError, match=rf"{LOCK_NAME} is damaged"):
         run(site, tmp_path)
+
+
+def test_a_checksum_for_no_file_of_the_corpus_is_refused(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(
+        DownloadError, match=r"given for b\.zip, which is no file of this corpus: there are a\.zip"
+    ):
+        run(site, tmp_path / "c", **{"b.zip": "md5:" + "0" * 32})
+    assert site.requests == []

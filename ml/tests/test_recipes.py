@@ -2,6 +2,7 @@
 
 import csv
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -353,3 +354,36 @@ def test_report_of_skipped_clips_goes_when_they_are_mended(wild_with_a_corrupt_c
     (wild_with_a_corrupt_clip / "release_in_the_wild" / "1.wav").write_bytes(miniatures.wav(16_000))
     prepare(wild_with_a_corrupt_clip, tmp_path / "corpus.csv", on_corrupt=OnCorrupt.SKIP)
     assert not skipped_report(manifest).exists()
+
+
+NESTED = ("for-norm/for-norm", "for-2sec/for-2seconds", "for-rerec/for-rerecorded")
+
+
+def test_versions_of_fake_or_real_are_found_one_folder_deeper(tmp_path: Path) -> None:
+    """As mirrors have them."""
+    for folder in NESTED:
+        for split in ("training", "validation", "testing"):
+            for name in ("real", "fake"):
+                path = tmp_path / folder / split / name / "a.wav"
+                path.parent.mkdir(parents=True)
+                path.write_bytes(miniatures.wav(16_000))
+    manifest = RECIPES["fake-or-real"].prepare(tmp_path, tmp_path / "m.csv")
+    found = {str(clip.path.relative_to(tmp_path).parents[2]) for clip in read_manifest(manifest)}
+    assert found == set(NESTED)
+    assert len(read_manifest(manifest)) == 18
+    (tmp_path / "for-2sec" / "for-2seconds").rename(tmp_path / "for-2sec" / "unheard-of")
+    with pytest.raises(LayoutError, match="for-2sec has no training, validation, testing"):
+        RECIPES["fake-or-real"].prepare(tmp_path, tmp_path / "m.csv")
+
+
+def test_mlaad_takes_a_checksum_for_any_of_its_files_and_no_other(site_folder: Path, tmp_path: Path) -> None:
+    miniatures.mlaad(site_folder)
+    download = RECIPES["mlaad"].download
+    assert download is not None
+    with serve(site_folder) as site:
+        options = options_for("mlaad", site)
+        given = {"mlaad_v5.z03": "md5:" + "0" * 32}
+        with pytest.raises(ChecksumError, match=r"mlaad_v5\.z03"):
+            download(tmp_path / "corpus", replace(options, checksums=given))
+        with pytest.raises(DownloadError, match=r"mlaad_v4\.zip"):
+            download(tmp_path / "other", replace(options, checksums={"mlaad_v4.zip": "md5:" + "0" * 32}))
