@@ -40,7 +40,7 @@ class NoiseBank:
         manifest = folder / MANIFEST_NAME
         if not manifest.is_file():
             raise FileNotFoundError(f"{manifest} is missing: it must list the noise files (columns file, kind)")
-        with manifest.open(encoding="utf-8", newline="") as file:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if not {"file", "kind"} <= set(reader.fieldnames or ()):
                 raise ValueError(f"{manifest} needs the columns file and kind, not {reader.fieldnames}")

@@ -33,7 +33,7 @@ def prepare(root: Path, out: Path, *, on_corrupt: OnCorrupt = OnCorrupt.FAIL, pr
 def _entries(folder: Path, split: str) -> Iterator[Entry]:
     listing = folder / "manifest.csv"
     try:
-        file = listing.open(encoding="utf-8", newline="")
+        file = listing.open(encoding="utf-8-sig", newline="")
     except FileNotFoundError as e:
         raise LayoutError(f"{listing} is missing; give the folder that holds {' and '.join(SPLITS)}") from e
     with file:

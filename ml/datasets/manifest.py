@@ -112,7 +112,7 @@ def read_manifest(path: Path) -> list[Clip]:
     that is none, a label that contradicts its kind, an empty field, or a path that occurs twice.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet puts a mark before UTF-8
             return _parse(csv.DictReader(file, strict=True), path)
     except FileNotFoundError as e:
         raise ManifestError(f"{path}: no such manifest; make it with `python -m ml.datasets prepare`") from e

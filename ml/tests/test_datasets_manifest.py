@@ -30,6 +30,12 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert read_manifest(write_manifest(tmp_path / "m.csv", clips)) == clips
 
 
+def test_a_mark_of_byte_order_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(f"\ufeff{HEADER}\n{ROW}\n", encoding="utf-8")
+    assert [c.path for c in read_manifest(path)] == [tmp_path / "audio" / "a.flac"]
+
+
 def test_paths_inside_are_relative_and_others_absolute(tmp_path: Path) -> None:
     elsewhere = tmp_path.parent / "b.flac"
     path = write_manifest(tmp_path / "m.csv", [clip(tmp_path / "audio" / "a.flac"), clip(elsewhere)])
