@@ -72,10 +72,16 @@ class DataConfig:
     cache_dir: str = "runs/cache"
 
     def __post_init__(self) -> None:
-        if self.companion_share and self.copy_share + self.splice_share + self.companion_share > 1.0:
+        shares = (self.copy_share, self.splice_share, self.companion_share)
+        if min(shares) < 0.0 or sum(shares) > 1.0:
             raise ConfigError(
-                "data.companion_share is of what copy_share and splice_share leave: at most 1 in all"
+                "data.copy_share, splice_share and companion_share are parts of one half of a batch: 0 or more each, "
+                "at most 1 in all"
             )
+        if not 0.0 < self.holdout_share < 1.0:
+            raise ConfigError(f"data.holdout_share must lie between 0 and 1, not {self.holdout_share}")
+        if not 0.0 < self.crop_s_min <= self.crop_s_max:
+            raise ConfigError("data.crop_s_min must be above 0 and no more than crop_s_max")
         if self.passes < 0:
             raise ConfigError(f"data.passes must be 0 or more, not {self.passes}")
 
@@ -125,6 +131,18 @@ class TrainConfig:
             raise ConfigError(f"train.precision must be fp32 or bf16, not {self.precision!r}")
         if self.batch_size < 2 or self.batch_size % 2:
             raise ConfigError("train.batch_size must be even: half of a batch is bona fide")
+        if self.max_steps < 0:
+            raise ConfigError(f"train.max_steps must be 0 or more, not {self.max_steps}")
+        for name in ("evaluate_every", "checkpoint_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must be 1 or more, not {getattr(self, name)}")
+        if self.learning_rate <= 0.0:
+            raise ConfigError(f"train.learning_rate must be above 0, not {self.learning_rate}")
+        if not 0.0 <= self.label_smoothing < 0.5:
+            raise ConfigError(
+                f"train.label_smoothing must be 0 or more and below 0.5, where both classes are the same, not "
+                f"{self.label_smoothing}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
