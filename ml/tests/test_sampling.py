@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ml.datasets.manifest import HUMAN, Clip, Kind, Label
-from ml.training.sampling import companions, draw_weights, hold_out, with_fold_groups
+from ml.training.sampling import Split, companions, draw_weights, group_names, hold_out, with_fold_groups
 
 
 def clip(*, spoof: bool, repo: str, source_set: str = "s", lineage: str = "tts-a", speaker: str = "p") -> Clip:
@@ -80,6 +80,73 @@ def test_a_corpus_of_one_source_is_split_by_speakers_and_systems() -> None:
     speakers = [{c.speaker for c in side} for side in sides]
     assert not attacks[0] & attacks[1]
     assert not speakers[0] & speakers[1]
+
+
+def parts(clips: list[Clip], share: float = 0.12) -> tuple[list[Clip], list[Clip], Split]:
+    """What is trained on and held out of a corpus of one source, of which both need both classes."""
+    grouped = with_fold_groups(clips)
+    split = hold_out(grouped, share, seed=1, disjoint_speakers=True)
+    train, heldout = ([grouped[i] for i in side] for side in (split.train, split.heldout))
+    assert {c.label for c in train} == {c.label for c in heldout} == set(Label)
+    return train, heldout, split
+
+
+def test_a_corpus_of_which_nothing_is_known_is_split_by_clips() -> None:
+    # Fake-or-Real.
+    unknown = [clip(spoof=i % 2 == 0, repo="for", lineage="unknown", speaker="unknown") for i in range(400)]
+    _, heldout, split = parts(unknown)
+    assert not split.dropped
+    assert len(heldout) == pytest.approx(48, abs=10)
+    assert len({c.source_repo for c in heldout}) == len(heldout), "two unknown speakers may be two people"
+    assert group_names(heldout) == ["clip of an unknown source"]
+
+
+def test_a_corpus_of_known_voices_and_unknown_systems_is_split_by_voices() -> None:
+    # In-the-Wild.
+    clips = [
+        clip(spoof=i % 3 == 0, repo="wild", lineage="unknown", speaker=f"celebrity-{i % 58}") for i in range(1160)
+    ]
+    train, heldout, split = parts(clips)
+    assert not split.dropped
+    assert not {c.speaker for c in train} & {c.speaker for c in heldout}
+    assert sum(c.is_spoof for c in heldout) > 20
+
+
+def test_a_corpus_of_two_voices_holds_out_a_system_of_the_voice_that_it_holds_out() -> None:
+    # WaveFake: two of seven systems speak with both voices.
+    voices = {"melgan": ["lj"] * 26, "mb-melgan": ["lj"] * 13 + ["jsut"] * 5, "fb-melgan": ["lj"] * 13}
+    voices |= {
+        "pwg": ["lj"] * 13 + ["jsut"] * 5,
+        "waveglow": ["lj"] * 13,
+        "hifigan": ["lj"] * 13,
+        "tts": ["lj"] * 16,
+    }
+    clips = [
+        clip(spoof=True, repo="wavefake", lineage=lineage, speaker=speaker)
+        for lineage, speakers in voices.items()
+        for speaker in speakers
+    ]
+    clips += [clip(spoof=False, repo="wavefake", speaker=speaker) for speaker in ["lj"] * 13 + ["jsut"] * 5]
+    train, heldout, _ = parts(clips)
+    assert {c.speaker for c in heldout} == {"jsut"} and {c.speaker for c in train} == {"lj"}
+    systems = [{c.lineage for c in side if c.is_spoof} for side in (train, heldout)]
+    assert not systems[0] & systems[1]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "systems", "message"),
+    [
+        (1, 9, "speakers and systems, of which there are 10, the train part has no clip of bonafide"),
+        (9, 1, "speakers and systems, of which there are 10, the train part has no clip of spoof"),
+    ],
+)
+def test_a_corpus_that_can_t_be_split_says_which_class_lacks(speakers: int, systems: int, message: str) -> None:
+    clips = [clip(spoof=False, repo="one", speaker=f"p{i % speakers}") for i in range(90)]
+    clips += [
+        clip(spoof=True, repo="one", lineage=f"s{i % systems}", speaker=f"p{i % speakers}") for i in range(90)
+    ]
+    with pytest.raises(ValueError, match=message):
+        parts(clips)
 
 
 def test_a_corpus_of_many_sources_keeps_them(corpus: list[Clip]) -> None:

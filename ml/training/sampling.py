@@ -17,20 +17,30 @@ from ml.datasets.manifest import UNKNOWN, Clip, Kind, Label
 
 MIN_REPOSITORIES = 8
 """A corpus of fewer sources can't be folded by them: whole speakers and whole systems are kept apart instead."""
+LONE_CLIP = "clip of an unknown source"
 
 
 def with_fold_groups(clips: Sequence[Clip]) -> list[Clip]:
     """The clips, `source_repo` set to what keeps folds apart.
 
-    As it is where the corpus comes from many places; the speaker of a bona fide clip and the lineage of a spoof
-    clip where it comes from one, as ASVspoof's corpora do.
+    As it is where the corpus comes from many places. Where it comes from one, as ASVspoof's corpora do: the speaker of
+    a bona fide clip and the lineage of a spoof clip; where that is not known, the speaker of the spoof clip; and where
+    nothing is known of a clip, it is a group of its own.
     """
     if len({clip.source_repo for clip in clips}) >= MIN_REPOSITORIES:
         return list(clips)
-    return [
-        replace(c, source_repo=f"system {c.lineage}" if c.label == Label.SPOOF else f"speaker {c.speaker}")
-        for c in clips
-    ]
+    return [replace(clip, source_repo=_group(clip, number)) for number, clip in enumerate(clips)]
+
+
+def _group(clip: Clip, number: int) -> str:
+    if clip.label == Label.SPOOF and clip.lineage != UNKNOWN:
+        return f"system {clip.lineage}"
+    return f"speaker {clip.speaker}" if clip.speaker != UNKNOWN else f"{LONE_CLIP} {number}"
+
+
+def group_names(clips: Sequence[Clip]) -> list[str]:
+    """The groups of the clips, sorted; clips of which nothing is known are named together."""
+    return sorted({LONE_CLIP if c.source_repo.startswith(f"{LONE_CLIP} ") else c.source_repo for c in clips})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,8 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int, *, disjoint_speaker
         if not held_count[label] and len(repos) > 1:  # each source is larger than the share: take the smallest
             sizes = {repo: sum(clips[i].label == label for i in by_repo[repo]) for repo in repos}
             held_repos.add(min((repo for repo in repos if sizes[repo]), key=lambda repo: sizes[repo]))
+    if disjoint_speakers:
+        held_repos |= _system_of_held_voices(clips, held_repos)
     train = [i for i, clip in enumerate(clips) if clip.source_repo not in held_repos]
     lineages = {clips[i].lineage for i in train if clips[i].label == Label.SPOOF} - {UNKNOWN}
     heldout = [
@@ -84,12 +96,31 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int, *, disjoint_speaker
         held_voices = {clips[i].speaker for i in heldout if clips[i].label == Label.BONAFIDE} - {UNKNOWN}
         train = [i for i in train if clips[i].speaker not in held_voices]
         heldout = [i for i in heldout if clips[i].speaker in held_voices | {UNKNOWN}]
-    if len({clips[i].label for i in train}) < 2 or len({clips[i].label for i in heldout}) < 2:
-        raise ValueError(
-            "train and held-out part both need both classes: too few source repositories for this share"
-        )
+    groups = "speakers and systems" if disjoint_speakers else "source repositories"
+    for part, members in (("train", train), ("held-out", heldout)):
+        if lost := {clip.label for clip in clips} - {clips[i].label for i in members}:
+            raise ValueError(
+                f"split by {groups}, of which there are {len(repos)}, the {part} part has no clip of "
+                f"{' and '.join(sorted(lost))}: too few {groups} for this share (data.holdout_share)"
+            )
+    if len(wanted) < len(Label):
+        raise ValueError(f"all clips are {' '.join(wanted)}: training needs both classes")
     dropped = set(range(len(clips))) - set(train) - set(heldout)
     return Split(tuple(train), tuple(heldout), tuple(sorted(dropped)))
+
+
+def _system_of_held_voices(clips: Sequence[Clip], held_repos: set[str]) -> set[str]:
+    """One more group, where no spoof clip that is held out has a voice that is: the smallest that has such clips.
+
+    As in WaveFake, whose two voices were not given to all of its systems. Empty where none is needed, or helps.
+    """
+    held = [clip for clip in clips if clip.source_repo in held_repos]
+    voices = {clip.speaker for clip in held if clip.label == Label.BONAFIDE} | {UNKNOWN}
+    if any(clip.label == Label.SPOOF and clip.speaker in voices for clip in held):
+        return set()
+    fitting = {clip.source_repo for clip in clips if clip.label == Label.SPOOF and clip.speaker in voices}
+    sizes = Counter(clip.source_repo for clip in clips if clip.source_repo in fitting)
+    return {min(sorted(sizes), key=lambda group: sizes[group])} if sizes else set()
 
 
 def companions(clips: Sequence[Clip]) -> dict[int, NDArray[np.intp]]:
