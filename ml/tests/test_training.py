@@ -53,6 +53,10 @@ def same_weights(first: Path, second: Path) -> bool:
     )
 
 
+def told_steps(run: Path) -> list[float]:
+    return [json.loads(line)["step"] for line in (run / "history.jsonl").read_text().splitlines()]
+
+
 def test_seeds_are_set() -> None:
     draws = []
     for _ in range(2):
@@ -76,6 +80,7 @@ def test_another_seed_gives_other_weights(smoke_experiment: Experiment, tmp_path
 
 def test_a_resumed_run_equals_one_that_was_never_stopped(smoke_experiment: Experiment, tmp_path: Path) -> None:
     whole = steps(smoke_experiment, 6)
+    whole = replace(whole, train=replace(whole.train, evaluate_every=3))
     train(whole, tmp_path / "whole", quiet=True)
 
     class StoppedError(Exception):
@@ -96,7 +101,9 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(smoke_experiment: Exper
         train(whole, tmp_path / "resumed", quiet=True)
     handle.remove()
     assert load(tmp_path / "resumed" / "last.pt").step == 2
+    assert told_steps(tmp_path / "resumed") == [3], "evaluated after the last checkpoint"
     train(whole, tmp_path / "resumed", quiet=True)
+    assert told_steps(tmp_path / "resumed") == told_steps(tmp_path / "whole") == [3, 6]
     assert same_weights(tmp_path / "whole" / "last.pt", tmp_path / "resumed" / "last.pt")
 
 
@@ -133,6 +140,43 @@ def test_training_stops_where_the_held_out_error_no_longer_falls(
     result = train(stuck, tmp_path, quiet=True)
     assert result.stopped_early
     assert result.steps < 40
+
+
+def test_a_stage_starts_from_a_run_that_stopped_early(smoke_experiment: Experiment, tmp_path: Path) -> None:
+    first = replace(steps(smoke_experiment, 1), name="first")
+    folder = tmp_path / f"first-seed{first.seed}"
+    train(first, folder, quiet=True)
+    saved = load(folder / "last.pt")
+    longer = replace(first, train=replace(first.train, max_steps=40, patience=3))
+    second = replace(first, name="second", start_from="first")
+    save(replace(saved, experiment=longer, evaluations_since_best=2), folder / "last.pt")
+    with pytest.raises(ConfigError, match="finish that run first"):
+        train(second, tmp_path / "second", quiet=True)
+    save(replace(saved, experiment=longer, evaluations_since_best=3), folder / "last.pt")
+    assert train(longer, folder, quiet=True).stopped_early
+    train(second, tmp_path / "second", quiet=True)
+    assert load(tmp_path / "second" / "last.pt").provenance["start_from"]["steps"] == 1
+
+
+def test_a_fresh_run_that_was_stopped_does_not_go_on_as_the_one_before_it(
+    smoke_experiment: Experiment, tmp_path: Path
+) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(module: torch.nn.Module, _: object) -> None:
+        if isinstance(module, Trainable):
+            raise StoppedError
+
+    train(steps(smoke_experiment, 2), tmp_path, quiet=True)
+    assert (tmp_path / "best.pt").exists()
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(stop)
+    try:
+        with pytest.raises(StoppedError):
+            train(steps(smoke_experiment, 4), tmp_path, resume=False, quiet=True)
+    finally:
+        handle.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_run_is_not_continued_with_another_experiment_or_manifest(
@@ -223,6 +267,18 @@ def test_an_unusable_experiment_is_an_error_of_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_of_noises_that_can_t_be_used_is_an_error_of_one_line(
+    toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.csv").write_text("name,kind\n")
+    config = tmp_path / "noisy.toml"
+    text = SMOKE.read_text().replace("runs/smoke/cache", str(tmp_path / "cache"))
+    config.write_text(text.replace('noise_dir = ""', f'noise_dir = "{tmp_path}"'))
+    call = ["--config", str(config), "--manifest", str(toy_manifest), "--out", str(tmp_path / "run"), "--quiet"]
+    assert command(call) == 2
+    assert "error: data.noise_dir: " in capsys.readouterr().err
 
 
 def test_two_processes_train_one_model(
@@ -472,13 +528,36 @@ def test_frame_scores_of_another_rate_are_not_trained_alone(smoke_experiment: Ex
         train(coarse, tmp_path, quiet=True)
 
 
-def test_an_unreadable_clip_is_skipped_with_a_line(toy_manifest: Path, tmp_path: Path) -> None:
-    clips = read_manifest(toy_manifest)[:3]
+def test_an_unreadable_clip_is_skipped_with_a_line(
+    toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = read_manifest(toy_manifest)[:12]
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF not really")
-    store = WaveformStore.open_or_build([*clips, replace(clips[0], path=broken)], tmp_path / "cache")
-    assert len(store.clips) == 3
-    assert "broken.wav" in store.skipped[0]
+    for _ in range(2):  # decoded, and read back
+        store = WaveformStore.open_or_build([*clips, replace(clips[0], path=broken)], tmp_path / "cache")
+        assert len(store.clips) == 12
+        assert "broken.wav" in store.skipped[0]
+        assert f"warning: 1 of 13 clips can't be used, the first: {broken}: " in capsys.readouterr().err
+
+
+def test_what_is_left_of_a_broken_corpus_is_not_trained_on(
+    toy_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the experiment's cache is relative to it
+    clips = read_manifest(toy_manifest)[:12]
+    gone = [replace(clip, path=tmp_path / f"gone-{number}.wav") for number, clip in enumerate(clips)]
+    with pytest.raises(ConfigError, match=r"2 of 14 clips can't be used.*more than 10%"):
+        WaveformStore.open_or_build([*clips, *gone[:2]], tmp_path / "cache")
+    human = [clip for clip in clips if not clip.is_spoof]
+    with pytest.raises(ConfigError, match=r"1 of 7 clips can't be used.*of spoof none is left"):
+        WaveformStore.open_or_build([*human, gone[1]], tmp_path / "cache")
+    with pytest.raises(ConfigError, match="of bonafide and spoof none is left"):
+        WaveformStore.open_or_build(gone, tmp_path / "cache")
+    missing = write_manifest(tmp_path / "m.csv", [
+        replace(clip, path=tmp_path / clip.path.name) for clip in read_manifest(toy_manifest)
+    ])  # fmt: skip
+    assert command(["--config", str(SMOKE), "--manifest", str(missing), "--out", str(tmp_path / "run")]) == 2
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero(smoke_experiment: Experiment) -> None:

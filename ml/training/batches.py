@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from earwitness.canonical import canonicalise
 from earwitness.waveform import Samples, sample_count, seconds
 from ml.augment import METHODS, NoiseBank, SpliceConfig, augment, copy_synthesise, splice
-from ml.config import Experiment
+from ml.config import ConfigError, Experiment
 from ml.datasets.manifest import Kind, Label
 from ml.training.sampling import companions, draw_weights
 from ml.training.store import WaveformStore
@@ -78,12 +78,14 @@ class BatchFactory(Dataset[Batch]):
         is_spoof = np.array([clip.label == Label.SPOOF for clip in store.clips])
         self.bonafide, self.spoof = np.flatnonzero(~is_spoof), np.flatnonzero(is_spoof)
         if not (self.bonafide.size and self.spoof.size):
-            raise ValueError("training needs clips of both classes")
+            raise ConfigError("training needs clips of both classes")
         self.bonafide_weights, self.spoof_weights = weights[self.bonafide], weights[self.spoof]
         # Of a partly synthetic clip it isn't known which part would be set in.
         self.donors = np.array([i for i in self.spoof if store.clips[i].kind is not Kind.EDIT], dtype=np.intp)
         if experiment.data.splice_share and not self.donors.size:
-            raise ValueError("splices need wholly synthetic clips")
+            raise ConfigError(
+                "data.splice_share must be 0: splices need wholly synthetic clips, and there are none"
+            )
         self.donor_weights = weights[self.donors] / weights[self.donors].sum()
         self.companions = {
             i: (near, weights[near] / weights[near].sum()) for i, near in companions(store.clips).items()
@@ -176,8 +178,14 @@ class BatchFactory(Dataset[Batch]):
 
 
 def load_bank(noise_dir: str, store: WaveformStore) -> NoiseBank:
-    """The noises of a folder (none where it is empty) and, for babble, bona fide voices of the training part."""
-    bank = NoiseBank.from_folder(Path(noise_dir)) if noise_dir else NoiseBank()
+    """The noises of a folder (none where it is empty) and, for babble, bona fide voices of the training part.
+
+    Raises FileNotFoundError where the folder has no manifest, ConfigError where that or a sound can't be used.
+    """
+    try:
+        bank = NoiseBank.from_folder(Path(noise_dir)) if noise_dir else NoiseBank()
+    except ValueError as error:
+        raise ConfigError(f"data.noise_dir: {error}") from error
     human = [i for i, clip in enumerate(store.clips) if clip.label == Label.BONAFIDE]
     stride = max(1, len(human) // BABBLE_VOICES)
     return bank.with_voices(store.waveform(i) for i in human[::stride][:BABBLE_VOICES])

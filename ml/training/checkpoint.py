@@ -32,6 +32,12 @@ class Checkpoint:
     history: tuple[dict[str, float], ...] = ()
     """One entry an evaluation."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or the held-out EER no longer fell for as long as the experiment waits."""
+        settings = self.experiment.train
+        return self.step >= settings.max_steps or self.evaluations_since_best >= settings.patience
+
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ another file.
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,16 @@ from tqdm import tqdm
 from earwitness.errors import InputError
 from earwitness.media import read_waveform
 from earwitness.waveform import Samples
+from ml.config import ConfigError
 from ml.datasets.manifest import Clip
 from ml.wav import INT16_FULL_SCALE, to_pcm16
 
 CACHE_VERSION = 1
 MIN_SAMPLES = 8_000  # half a second: nothing shorter is trained or evaluated on
+
+
+MAX_SKIPPED_SHARE = 0.1
+"""A few broken or very short files change nothing that is learnt; a tenth of a corpus is a folder that is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,11 @@ class WaveformStore:
 
     @staticmethod
     def open_or_build(clips: Sequence[Clip], cache_dir: Path) -> "WaveformStore":
-        """The store of `clips`, decoded now unless an earlier call did it. An unreadable clip is skipped."""
+        """The store of `clips`, decoded now unless an earlier call did it.
+
+        A clip that can't be read is skipped; how many were, and why the first, is told on stderr. Raises ConfigError
+        where that is more than `MAX_SKIPPED_SHARE`, or leaves nothing or but one of two classes.
+        """
         key = hashlib.sha256(f"{CACHE_VERSION}".encode())
         for clip in clips:
             stat = clip.path.stat() if clip.path.exists() else None
@@ -57,12 +67,28 @@ class WaveformStore:
         data = (
             np.memmap(data_path, dtype=np.int16, mode="r") if data_path.stat().st_size else np.zeros(0, np.int16)
         )
+        kept, skipped = tuple(clips[i] for i in index["kept"]), tuple(index["skipped"])
+        _check_skipped(clips, kept, skipped)
         return WaveformStore(
-            clips=tuple(clips[i] for i in index["kept"]),
-            skipped=tuple(index["skipped"]),
+            clips=kept,
+            skipped=skipped,
             offsets=np.asarray(index["offsets"], dtype=np.int64),
             samples=data,
         )
+
+
+def _check_skipped(clips: Sequence[Clip], kept: Sequence[Clip], skipped: Sequence[str]) -> None:
+    if not skipped:
+        return
+    told = f"{len(skipped)} of {len(clips)} clips can't be used, the first: {skipped[0]}"
+    if lost := {clip.label for clip in clips} - {clip.label for clip in kept}:
+        raise ConfigError(f"{told}; of {' and '.join(sorted(lost))} none is left")
+    if len(skipped) > MAX_SKIPPED_SHARE * len(clips):
+        raise ConfigError(
+            f"{told}; more than {MAX_SKIPPED_SHARE:.0%} may not be left out: mend the files, or leave them out of the "
+            "manifest (`python -m ml.datasets validate --on-corrupt skip --clean FILE`)"
+        )
+    print(f"warning: {told}", file=sys.stderr)
 
 
 def _build(clips: Sequence[Clip], index_path: Path, data_path: Path) -> None:

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from ml.config import ConfigError, Experiment, TrainConfig
 from ml.datasets.manifest import Clip, manifest_sha256, read_manifest
+from ml.evaluation.atomic_write import write_text
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.models import Scores, SpoofNetwork, build_network
 from ml.models.seresnet import PlacedMember
@@ -36,7 +37,7 @@ from ml.training.inference import LENGTH_STEP_SAMPLES, Spliced, heldout_scores, 
 from ml.training.losses import batch_loss
 from ml.training.mixing import mixed
 from ml.training.renderings import rendered_clips
-from ml.training.sampling import Split, hold_out, with_fold_groups
+from ml.training.sampling import Split, group_names, hold_out, with_fold_groups
 from ml.training.sharpness import climbed
 from ml.training.store import WaveformStore
 from ml.vocoders.copies import copies_for
@@ -69,8 +70,9 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
     clips, split = split_clips(experiment)
     saved = _begun(experiment, run_dir) if resume else None
     if saved is not None:  # before clips are decoded and copies rendered, which takes minutes
-        at_end = saved.step >= settings.max_steps
-        if at_end or saved.evaluations_since_best >= settings.patience:
+        asked = replace(saved, experiment=experiment)  # which may be longer, or more patient
+        if asked.ended:
+            at_end = saved.step >= settings.max_steps
             return TrainResult(saved.step, saved.best_eer, run_dir / BEST_NAME, stopped_early=not at_end)
     seed_everything(experiment.seed, settings.threads)
     with _process_group() as (rank, world):
@@ -97,10 +99,8 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
         )
         if saved is not None:
             state.restore(saved)
-        elif rank == 0:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            (run_dir / HISTORY_NAME).unlink(missing_ok=True)
-            (run_dir / "config.json").write_text(json.dumps(asdict(experiment), indent=1, default=str) + "\n")
+        if rank == 0:
+            _open_folder(run_dir, state, new=saved is None)
         wrapped = DistributedDataParallel(Trainable(network)) if world > 1 else Trainable(network)
         mine = range(state.step * world + rank, settings.max_steps * world, world)
         loader = DataLoader(
@@ -123,6 +123,18 @@ def train(experiment: Experiment, run_dir: Path, *, resume: bool = True, quiet: 
             if stopped_early:
                 break
         return TrainResult(state.step, state.best_eer, run_dir / BEST_NAME, stopped_early)
+
+
+def _open_folder(run_dir: Path, state: "_State", *, new: bool) -> None:
+    """Leave in the folder what is true of the run as it stands: nothing of the one before it, where it is new."""
+    if not new:
+        state.write_history()
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    # Stopped before its first checkpoint, this run would else go on as the one that lay here.
+    for name in (CHECKPOINT_NAME, BEST_NAME, HISTORY_NAME):
+        (run_dir / name).unlink(missing_ok=True)
+    (run_dir / "config.json").write_text(json.dumps(asdict(state.experiment), indent=1, default=str) + "\n")
 
 
 def _begun(experiment: Experiment, run_dir: Path) -> Checkpoint | None:
@@ -229,7 +241,7 @@ def starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork)
     """Give the network the weights that the experiment starts from, if any, else those that it borrows; what the run's
     provenance says of them.
 
-    ConfigError where that run is missing, is not at its end, is of another network or held other clips out: those
+    ConfigError where that run is missing, has not ended, is of another network or held other clips out: those
     would no longer be held out here.
     """
     if not experiment.start_from:
@@ -238,7 +250,7 @@ def starting_point(experiment: Experiment, run_dir: Path, network: SpoofNetwork)
     path = run_folder(run_dir.parent, replace(experiment, name=experiment.start_from)) / CHECKPOINT_NAME
     saved = load(path)
     first = saved.experiment
-    if saved.step < first.train.max_steps:
+    if not saved.ended:
         raise ConfigError(f"{path} stands at step {saved.step} of {first.train.max_steps}: finish that run first")
     if first.architecture != experiment.architecture or _shape_of(first.model) != _shape_of(experiment.model):
         raise ConfigError(f"{path} is of another network: [model] must be that of {experiment.start_from}")
@@ -393,6 +405,10 @@ class _State:
         else:
             self.evaluations_since_best += 1
 
+    def write_history(self) -> None:
+        """As the checkpoint has it: evaluations after it are done, and told, once more."""
+        write_text(self.run_dir / HISTORY_NAME, "".join(f"{json.dumps(row)}\n" for row in self.history))
+
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
             experiment=self.experiment,
@@ -434,7 +450,7 @@ def provenance(
         "train_clips": len(store.clips),
         "heldout_clips": len(heldout.clips),
         "skipped": [*store.skipped, *heldout.skipped],
-        "heldout_repositories": sorted({clip.source_repo for clip in heldout.clips}),
+        "heldout_repositories": group_names(heldout.clips),
         "dropped_clips": len(split.dropped),
     }
 
