@@ -158,7 +158,7 @@ def test_a_neural_copy_in_a_batch_is_of_the_same_stretch_as_its_original(
         smoke_experiment,
         vocoders=TINY[:1],
         vocoder_training=QUICK,
-        data=replace(smoke_experiment.data, copy_share=1.0, neural_share=1.0),
+        data=replace(smoke_experiment.data, copy_share=1.0, splice_share=0.0, neural_share=1.0),
         augment=with_probabilities(smoke_experiment.augment, untouched=1.0),
     )
     copies = copies_for(experiment, store, tmp_path, quiet=True)
