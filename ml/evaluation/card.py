@@ -27,6 +27,9 @@ from ml.evaluation.summary_text import (
 BEGIN = "<!-- figures: written by `make export`, do not edit -->"
 END = "<!-- end of the figures -->"
 TOO_LONG_FOR_A_CARD = 40  # rows: tables by system and lineage stay in the report
+RENDERED_LANGUAGES = "languages_rendered"
+"""Key of a spec's `training`: how many languages own renderings speak. Specs from before it was written count those,
+and clips of no known language as one, among `languages`."""
 TRAINING_NAMES = {
     "parameters": "parameters",
     "steps": "steps of training",
@@ -34,6 +37,7 @@ TRAINING_NAMES = {
     "spoof_clips": "spoof clips trained on",
     "lineages": "systems trained on, without their variants",
     "languages": "languages trained on",
+    RENDERED_LANGUAGES: "languages of the own renderings trained on",
     "hours": "hours trained on",
     "heldout_eer": "EER on the part of the training clips that was held out",
 }

@@ -18,11 +18,18 @@ from ml.evaluation.scores import EvaluationInputError, FloatArray, TextArray
 DEFAULT_RANK = 32
 DEFAULT_PERCENTILE = 99.0
 """Of held-out in-domain clips: one in a hundred ordinary recordings is turned away."""
-MIN_CLIPS_PER_CLASS = 2
+MIN_CLIPS_PER_CLASS = 2  # one clip is its own mean and says nothing of how clips of its class vary
 MIN_HELD_OUT_CLIPS = 100
 """A percentile of 99 needs about one clip beyond it."""
 SIGNIFICANT_DIGITS = 6
 """Of the numbers in the reference: the spec is a text that people open, and distances don't need more."""
+
+
+def classes_to_fit(label: TextArray) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Which of the clips are of a class that has `MIN_CLIPS_PER_CLASS` of them, and the size of each that hasn't."""
+    names, class_of, count = np.unique(label, return_inverse=True, return_counts=True)
+    few = count < MIN_CLIPS_PER_CLASS
+    return ~few[class_of], {str(name): int(n) for name, n in zip(names[few], count[few], strict=True)}
 
 
 def fit_ood_reference(

@@ -8,6 +8,8 @@ replaces both by what was fitted on held-out recordings.
 
 import math
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +19,22 @@ from numpy.typing import NDArray
 
 from earwitness.calibration import Calibration
 from earwitness.canonical import CANONICAL_VERSION, canonicalise
-from earwitness.model_spec import ModelSpec, SuitabilityLimits, file_sha256
+from earwitness.errors import ModelError
+from earwitness.model_spec import ModelSpec, SuitabilityLimits, file_sha256, load_spec
 from earwitness.policy import Thresholds
 from earwitness.waveform import SAMPLE_RATE_HZ, sample_count, seconds
 from earwitness.windows import WindowPlan
-from ml.datasets.manifest import UNKNOWN, Label
+from ml.datasets.manifest import UNKNOWN, Clip, Label
 from ml.evaluation.atomic_write import write_text
+from ml.evaluation.card import RENDERED_LANGUAGES
 from ml.evaluation.evaluate_model import TRAINED_LINEAGES
-from ml.evaluation.ood import fit_ood_reference
+from ml.evaluation.ood import classes_to_fit, fit_ood_reference
 from ml.export.graph import MIN_WINDOW_S, Parity, check_parity, export_graph, random_batches, shape_of
 from ml.export.rounding import WEIGHT_BITS, round_weights
 from ml.models import SpoofNetwork
 from ml.training.checkpoint import Checkpoint, load, load_network, save
 from ml.training.inference import judge_waveforms
+from ml.training.renderings import SOURCE
 from ml.training.store import WaveformStore
 from ml.training.train import BEST_NAME, split_of_run, training_clips
 
@@ -42,6 +47,8 @@ OOD_RANK = 32
 REAL_BATCHES = 4
 UNBOUNDED = 1e9
 """A distance that nothing reaches: the draft abstains from nothing."""
+UNTOLD = {UNKNOWN, "und"}
+"""Languages that are none: `und` is ISO 639-2's word for unknown."""
 NOT_CALIBRATED = "not calibrated: a draft"
 
 LIMITS = SuitabilityLimits(
@@ -71,18 +78,28 @@ def make_candidate(run_dir: Path, checkpoint_name: str = BEST_NAME) -> Candidate
     network, frame_hop = network_to_ship(checkpoint)
     clips, split = split_of_run(checkpoint, run_dir)
     store = WaveformStore.open_or_build(training_clips(experiment, clips, split), Path(experiment.data.cache_dir))
-    folder = run_dir / CANDIDATE
-    save(checkpoint, folder / CHECKPOINT_NAME)
-    building = folder / f"building.{os.getpid()}.onnx"
-    export_graph(network, building)
-    parity = check_parity(network, building, [*random_batches(experiment.seed), *_real_batches(store)])
-    graph = folder / MODEL_NAME
-    if graph.exists() and file_sha256(graph) == file_sha256(building):
-        building.unlink()  # the same network: its calibration stays
-        return Candidate(graph, graph.with_suffix(".json"), parity)
-    building.replace(graph)
-    spec = _draft(checkpoint, network, frame_hop, graph, store)
+    graph = run_dir / CANDIDATE / MODEL_NAME
+    building = graph.with_name(f"building.{os.getpid()}.onnx")
+    save(checkpoint, graph.with_name(CHECKPOINT_NAME))
+    try:
+        export_graph(network, building)
+        parity = check_parity(network, building, [*random_batches(experiment.seed), *_real_batches(store)])
+        if _whole(graph) and file_sha256(graph) == file_sha256(building):
+            return Candidate(graph, graph.with_suffix(".json"), parity)  # the same network: its calibration stays
+        spec = _draft(checkpoint, network, frame_hop, building, store)
+        building.replace(graph)
+    finally:
+        building.unlink(missing_ok=True)
     return Candidate(graph, write_text(graph.with_suffix(".json"), spec.to_json()), parity)
+
+
+def _whole(graph: Path) -> bool:
+    """Whether a graph lies there with its spec: what was stopped between the two is made anew."""
+    try:
+        load_spec(graph)
+    except ModelError:
+        return False
+    return True
 
 
 def network_to_ship(checkpoint: Checkpoint) -> tuple[SpoofNetwork, int]:
@@ -101,6 +118,13 @@ def _draft(
     model = onnx.load(graph)
     chosen = np.random.default_rng(experiment.seed).permutation(len(store.clips))[:OOD_CLIPS]
     embedding = judge_waveforms(network, [store.waveform(int(i)) for i in chosen]).embedding
+    kinds = np.array([store.clips[i].kind.value for i in chosen])
+    fitted, too_few = classes_to_fit(kinds)
+    if too_few:
+        told = ", ".join(f"{kind} ({count})" for kind, count in too_few.items())
+        print(
+            f"warning: left out of what counts as like the training data, too few clips: {told}", file=sys.stderr
+        )
     lineages = sorted({c.lineage for c in store.clips if c.label == Label.SPOOF} - {UNKNOWN})
     return ModelSpec(
         model_version=f"{experiment.name}-{experiment.seed}-{sha256[:10]}",
@@ -117,8 +141,8 @@ def _draft(
         thresholds_chosen=NOT_CALIBRATED,
         limits=LIMITS,
         ood=fit_ood_reference(
-            embedding,
-            np.array([store.clips[i].kind.value for i in chosen]),
+            embedding[fitted],
+            kinds[fitted],
             rank=min(OOD_RANK, embedding.shape[1] // 2),
         ),
         training={
@@ -131,13 +155,21 @@ def _draft(
             "spoof_clips": sum(c.label == Label.SPOOF for c in store.clips),
             "lineages": len(lineages),
             TRAINED_LINEAGES: lineages,
-            "languages": len({c.language for c in store.clips}),
+            **_languages(store.clips),
             "hours": round(float(seconds(int(store.offsets[-1]))) / 3600, 2),
             **checkpoint.provenance,
         },
         git_commit=str(checkpoint.provenance.get("git_revision", "unknown")),
         seed=experiment.seed,
     )
+
+
+def _languages(clips: Sequence[Clip]) -> dict[str, int]:
+    """How many known ones the corpora's clips are in, and apart from them the own renderings, if there are any: those
+    speak a hundred in a few clips each."""
+    own = {c.language for c in clips if c.source_repo == SOURCE} - UNTOLD
+    told = {"languages": len({c.language for c in clips if c.source_repo != SOURCE} - UNTOLD)}
+    return told | ({RENDERED_LANGUAGES: len(own)} if own else {})
 
 
 def _real_batches(store: WaveformStore) -> list[NDArray[np.float32]]:
