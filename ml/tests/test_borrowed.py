@@ -24,6 +24,8 @@ from ml.training.borrowed import (
     CROPS,
     HEADS,
     Work,
+    check_heeded,
+    fresh_network,
     listener,
     main,
     statistics_of,
@@ -106,12 +108,15 @@ def test_the_command_prints_its_table_and_leaves_a_run_that_a_stage_goes_on_from
     assert roc_auc(scores[:, 0].astype(np.float64), is_spoof) == pytest.approx(
         saved.history[-1]["heldout_auc"], abs=0.1
     )
+    again = fresh_network(experiment).state_dict()
+    frames = [name for name in again if ".frames." in name]
+    assert frames and all(torch.equal(again[name], saved.averaged_weights[name]) for name in frames), "seeded"
     begun = {name: value for name, value in network.state_dict().items() if ".frames." not in name}
     stage = replace(
         experiment,
         name="placed",
         start_from="listener",
-        train=replace(experiment.train, max_steps=2, evaluate_every=2, only_frames=True),
+        train=replace(experiment.train, max_steps=2, evaluate_every=2, only_frames=True, batch_size=12),
     )
     # `start_from` names the run by its experiment: the folder says listener, and so must what is asked for.
     train(stage, tmp_path / "placed-seed7", quiet=True)
@@ -131,7 +136,7 @@ def test_heads_go_on_from_an_encoder_that_another_experiment_trained(
         heads,
         name="tuned",
         model=dict(heads.model) | {"step": 4},
-        train=replace(heads.train, max_steps=2, evaluate_every=2, borrowed_rate=1.0),
+        train=replace(heads.train, max_steps=2, evaluate_every=2, borrowed_rate=1.0, batch_size=12),
     )
     run = tmp_path / f"tuned-seed{heads.seed}"
     train(first, run, quiet=True)
@@ -187,8 +192,28 @@ def test_a_network_of_several_members_is_refused() -> None:
 
 
 def test_another_architecture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--config", str(SMOKE)]) == 2
+    other = tmp_path / "other.toml"
+    other.write_text('name = "other"\n')
+    assert main(["--config", str(other)]) == 2
     assert 'architecture = "recogniser"' in capsys.readouterr().err
+
+
+def test_what_heads_are_trained_without_is_refused(
+    listener_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = listener_config.read_text().replace("[data]\n", "[data]\ncopy_share = 0.2\n")
+    listener_config.write_text(text.replace("[train]\n", "[train]\nlabel_smoothing = 0.1\nmixup_alpha = 0.2\n"))
+    assert main(["--config", str(listener_config)]) == 2
+    told = capsys.readouterr().err
+    assert "without data.copy_share, train.label_smoothing, train.mixup_alpha (" in told
+
+
+@pytest.mark.parametrize("path", sorted(SMOKE.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_experiment_of_heads_is_trained_as_it_says(path: Path) -> None:
+    experiment = load_experiment(path)
+    if "Trained by `python -m ml.training.borrowed`" in " ".join(path.read_text().replace("\n# ", " ").split()):
+        assert experiment.architecture == "recogniser"
+        check_heeded(experiment)
 
 
 def test_a_missing_experiment_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

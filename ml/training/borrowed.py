@@ -14,6 +14,9 @@ trained; its run lies beside this one's. Where they have fewer neurons, heads or
 (`model.hidden`, `model.heads`, `model.channels`) some training clips tell which stay (`ml.models.pruning`), and where
 they multiply whole numbers (`model.whole`) between which bounds.
 
+How a whole network is trained (`[train]`, and what a batch is drawn from) is no matter of heads: an experiment that
+sets such a key to anything but its default is refused.
+
 With `--out` it leaves a checkpoint like that of a finished run, whose frame scores are untrained: a stage with
 `train.only_frames` can go on from there. Prints a table for docs/experiments.md: on the held-out part, the detector
 beside it, the heads, and the sum of the two, each divided by its spread over the clips (which asks for no labels).
@@ -24,7 +27,7 @@ Exit codes: 0 done, 2 a file can't be used.
 import argparse
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ from earwitness.scorer import Scorer, load_scorer
 from earwitness.waveform import Samples, sample_count
 from earwitness.windows import iter_windows
 from ml.augment import NoiseBank, augment
-from ml.config import ConfigError, Experiment, load_experiment
+from ml.config import ConfigError, DataConfig, Experiment, TrainConfig, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.evaluation.conditions import CONDITIONS
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
@@ -51,6 +54,7 @@ from ml.models.pruning import prune
 from ml.models.recogniser import Encoder, RecogniserMember, StatisticsHead
 from ml.models.whole_numbers import measure, weights_of
 from ml.processes import spread
+from ml.provenance import seed_everything
 from ml.training.batches import load_bank
 from ml.training.heads import HeadRecipe, joined, train_head
 from ml.training.store import WaveformStore
@@ -65,6 +69,12 @@ HEADS = 3
 RECIPE = HeadRecipe()
 SHOWN = (CLEAN, "opus_16k", "amr_nb", "noise_10db", "room_0.6s")
 JOBS = 2
+IGNORED_DATA = (
+    "copy_share", "neural_share", "splice_share", "companion_donors", "companion_share", "source_balance",
+    "source_pairing",
+)  # fmt: skip
+HARMLESS_TRAIN = ("max_steps", "evaluate_every", "patience", "checkpoint_every", "threads", "loader_workers")
+"""Of `[train]`: how long a later stage may take, how often it reports, and how much of the machine."""
 LISTENED_CLIPS = 256  # half of them augmented: thirty thousand frames for up to two thousand numbers
 
 FloatArray = NDArray[np.float64]
@@ -76,6 +86,30 @@ def listener(network: SpoofNetwork) -> RecogniserMember:
     if len(network.members) > 1 or not isinstance(member, RecogniserMember):
         raise ConfigError('this needs an experiment with architecture = "recogniser"')
     return member
+
+
+def check_heeded(experiment: Experiment) -> None:
+    """ConfigError that names what the experiment asks for and heads on layers that stay are trained without."""
+    of_train = [f.name for f in fields(TrainConfig) if f.name not in HARMLESS_TRAIN]
+    tables = (("data", DataConfig(), IGNORED_DATA), ("train", TrainConfig(), of_train))
+    ignored = [
+        f"{table}.{key}"
+        for table, default, keys in tables
+        for key in keys
+        if getattr(getattr(experiment, table), key) != getattr(default, key)
+    ]
+    if ignored:
+        raise ConfigError(
+            f"heads on layers that stay are trained without {', '.join(ignored)} (HeadRecipe says how): leave it out"
+        )
+
+
+def fresh_network(experiment: Experiment) -> SpoofNetwork:
+    """Its frame scores begin at random, by the experiment's seed; ConfigError as `check_heeded`."""
+    check_heeded(experiment)
+    seed_everything(experiment.seed, experiment.train.threads)
+    network, _ = build_network(experiment.architecture, experiment.model)
+    return network.eval()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +290,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         data = {} if options.manifest is None else {"data.manifest": options.manifest}
         experiment = load_experiment(options.config, data)
-        network, _ = build_network(experiment.architecture, experiment.model)
-        member = listener(network.eval())
+        network = fresh_network(experiment)
+        member = listener(network)
         cache = Path(experiment.data.cache_dir)
         clips, split = split_clips(experiment)
         scorer = load_scorer(options.model)
