@@ -46,6 +46,12 @@ def test_variants_are_trained_compared_and_not_trained_again(
     base.write_text(base.read_text().replace("[train]", "[train]\nweight_decay = 0.5"))
     assert main(call) == 2, "figures of another base don't belong into the same table"
     assert "holds a run of another experiment" in capsys.readouterr().err
+    base.write_text(re.sub(r"max_steps = \d+", "max_steps = 3", text))
+    assert main(call) == 2, "nor those of a shorter one"
+    assert "holds a run of another experiment" in capsys.readouterr().err
+    (tmp_path / "runs" / "base-seed1" / "compared.json").unlink()
+    assert main(call) == 2, "nor does a run go on that was begun as a shorter one"
+    assert "base-seed1 holds a run of another experiment" in capsys.readouterr().err
 
 
 def test_the_table_gives_mean_and_spread_in_per_cent() -> None:

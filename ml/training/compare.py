@@ -12,11 +12,12 @@ are done are not repeated, so the command can be stopped and called again. Exit 
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,16 +26,19 @@ from numpy.typing import NDArray
 
 from ml.config import ConfigError, Experiment, load_experiment, parse
 from ml.datasets.errors import DatasetError
+from ml.datasets.manifest import manifest_sha256
+from ml.evaluation.atomic_write import write_text
 from ml.evaluation.conditions import CONDITIONS
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
 from ml.evaluation.scores import CLEAN
 from ml.training.checkpoint import load, load_network
 from ml.training.inference import judge_waveforms
 from ml.training.store import WaveformStore
-from ml.training.train import CHECKPOINT_NAME, check_same_run, split_clips, train
+from ml.training.train import CHECKPOINT_NAME, split_clips, train
 
 BASE = "base"
 RESULT_NAME = "compared.json"
+KEY, FIGURES = "experiment_sha256", "figures"
 Figures = dict[str, float]
 T = TypeVar("T")
 
@@ -70,10 +74,15 @@ def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, qui
     Raises ConfigError where the folder holds a run of another experiment, as when a comparison's base has changed.
     """
     result = out / RESULT_NAME
-    figures: Figures = {}
-    if result.exists():
-        check_same_run(load(out / CHECKPOINT_NAME), experiment, out)
-        figures = json.loads(result.read_text())
+    key, begun = _key(experiment), out / CHECKPOINT_NAME
+    kept = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
+    if (kept is not None and kept.get(KEY) != key) or (
+        kept is None and begun.exists() and load(begun).experiment != experiment
+    ):
+        raise ConfigError(
+            f"{out} holds a run of another experiment or manifest: give another folder (--out), or remove it"
+        )
+    figures: Figures = {} if kept is None else kept[FIGURES]
     if all(f"auc {name}" in figures for name in conditions):
         return figures
     train(experiment, out, quiet=quiet)
@@ -89,8 +98,14 @@ def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, qui
         figures |= told_apart(name, score, is_spoof)
         if name == CLEAN:
             figures |= {f"eer {kind}": rate for kind, rate in eer_by_kind(score, is_spoof, kinds).items()}
-    result.write_text(json.dumps(figures, indent=1) + "\n")
+    write_text(result, json.dumps({KEY: key, FIGURES: figures}, indent=1) + "\n")
     return figures
+
+
+def _key(experiment: Experiment) -> str:
+    """Of all that a run is: what `check_same_run` lets change, as how long it is, changes the figures too."""
+    told = json.dumps(asdict(experiment), sort_keys=True, default=str)
+    return hashlib.sha256(f"{told} {manifest_sha256(Path(experiment.data.manifest))}".encode()).hexdigest()
 
 
 def told_apart(condition: str, score: NDArray[np.float64], is_spoof: NDArray[np.bool_]) -> Figures:
