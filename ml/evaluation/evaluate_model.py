@@ -26,8 +26,11 @@ from ml.evaluation.atomic_write import write_text
 from ml.evaluation.judge import Judged, judge
 from ml.evaluation.metrics_tandem import AsvErrorRates
 from ml.evaluation.page import report_page, write_page
+from ml.evaluation.score_clips import Scored
 from ml.evaluation.scored_split import ScoringOptions, scored_split
+from ml.evaluation.scores import CLEAN, EvaluationInputError
 from ml.evaluation.segments import SegmentFigures, segment_figures
+from ml.evaluation.splices import plan_splices
 from ml.evaluation.summary import Summary, summarise
 from ml.evaluation.summary_goals import JudgedGoal, judge_goals
 from ml.evaluation.summary_text import summary_text
@@ -97,6 +100,11 @@ def evaluate(
     """Everything that is said of a model on `clips`, the split NAME of `manifest`; leaves `NAME.json` and `NAME.html`
     in `folder`."""
     extras = extras or Extras()
+    if extras.splices:  # before hours of scoring
+        try:
+            plan_splices(clips, extras.splices, options.seed)
+        except EvaluationInputError as error:
+            raise EvaluationInputError(f"{error}; `--splices 0` leaves their goal unmeasured") from error
     scored = scored_split(graph, clips, folder, name, options)
     segments = (
         segment_figures(graph, clips, folder, name, count=extras.splices, options=options)
@@ -128,7 +136,7 @@ def evaluate(
     provenance = {
         "model": spec.model_version,
         "graph SHA-256": spec.graph_sha256,
-        "clips": f"{len(clips)} of {name}, {len(scored.failed)} failed",
+        "clips": _clips_told(len(clips), name, scored, options.conditions),
         "evaluated at": git_revision(),
         "machine": machine(),
         "seed": str(options.seed),
@@ -172,6 +180,13 @@ def evaluate(
         json_path=json_path,
         page_path=page_path,
     )
+
+
+def _clips_told(count: int, name: str, scored: Scored, conditions: Sequence[str]) -> str:
+    """How many clips, and how many of them could not be scored as they are and under each other condition."""
+    failed = {one: count - int((scored.table.condition == one).sum()) for one in conditions}
+    others = ", ".join(f"{lost} under {one}" for one, lost in failed.items() if lost and one != CLEAN)
+    return f"{count} of {name}, {failed.get(CLEAN, 0)} failed" + (f" ({others})" if others else "")
 
 
 def cost_over_vad(graph: Path) -> float:

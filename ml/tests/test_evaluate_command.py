@@ -160,3 +160,25 @@ def test_a_wrong_option_is_an_error_before_anything_is_scored(
     assert main([*arguments, *options]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run" / "evaluation").exists()
+
+
+def test_clips_that_can_t_be_spliced_are_told_before_anything_is_scored(
+    arguments: list[str], tmp_path: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    human = [clip for clip in read_manifest(manifest) if not clip.is_spoof]
+    one_class = write_manifest(tmp_path / "human.csv", human)
+    call = [*arguments[:4], str(one_class), *arguments[5:-1], "8"]
+    assert main(call) == 2
+    assert "`--splices 0` leaves their goal unmeasured" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "evaluation").exists()
+
+
+def test_failures_are_counted_by_condition(
+    arguments: list[str], tmp_path: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = read_manifest(manifest)
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF not really")
+    call = [*arguments[:4], str(write_manifest(tmp_path / "m.csv", [*clips, replace(clips[0], path=broken)]))]
+    assert main([*call, *arguments[5:], "--conditions", "clean,g711"]) == 0
+    assert "clips: 17 of dev, 1 failed (1 under g711)\n" in capsys.readouterr().out
