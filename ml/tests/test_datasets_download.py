@@ -100,5 +100,5 @@ def test_a_checksum_for_no_file_of_the_corpus_is_refused(site: Site, tmp_path: P
     with pytest.raises(
         DownloadError, match=r"given for b\.zip, which is no file of this corpus: there are a\.zip"
     ):
-        run(site, tmp_path / "c", **{"b.zip": "md5:" + "0" * 32})
+        run(site, tmp_path / "c", ARCHIVE, **{"b.zip": "md5:" + "0" * 32})
     assert site.requests == []

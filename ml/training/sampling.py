@@ -60,6 +60,7 @@ def hold_out(clips: Sequence[Clip], share: float, seed: int, *, disjoint_speaker
     Held-out spoof clips of a lineage that training also has are dropped, so that figures on the held-out part
     speak of systems that were never heard. With `disjoint_speakers` no known speaker is on both sides, whatever
     the label: in a corpus of one source a voice would otherwise be human on one side and synthetic on the other.
+    Raises ValueError, with the class and the grouping, where one side would lack a class.
     """
     if not 0.0 < share < 1.0:
         raise ValueError(f"holdout_share must lie between 0 and 1, not {share}")
