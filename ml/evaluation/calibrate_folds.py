@@ -36,7 +36,7 @@ from ml.evaluation.metrics_calibration import (
     min_cllr,
     negative_log_likelihood,
 )
-from ml.evaluation.scores import BoolArray, EvaluationInputError, FloatArray, ScoreTable
+from ml.evaluation.scores import UNKNOWN, BoolArray, EvaluationInputError, FloatArray, ScoreTable
 
 Method = Literal["affine", "temperature", "identity"]
 
@@ -151,7 +151,7 @@ def best_calibrated(fits: Sequence[FittedCalibration]) -> FittedCalibration:
 def calibrate_out_of_fold(
     table: ScoreTable, may_fit: BoolArray, *, seed: int, method: Method = "affine", folds: int = DEFAULT_FOLDS
 ) -> OutOfFold:
-    """Judge every clip by a calibration that saw neither its source repository nor its lineage."""
+    """Judge every clip by a calibration that saw neither its source repository nor its lineage, where that is known."""
     groups = len(np.unique(table.source_repo))
     if not 2 <= folds <= groups:
         raise EvaluationInputError(
@@ -161,7 +161,7 @@ def calibrate_out_of_fold(
     fold_of = np.zeros(len(table), dtype=np.int_)
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     for fold, (fitting, judging) in enumerate(splitter.split(table.score, table.is_spoof, table.source_repo)):
-        judged_lineages = np.unique(table.lineage[judging][table.is_spoof[judging]])
+        judged_lineages = np.setdiff1d(table.lineage[judging][table.is_spoof[judging]], [UNKNOWN])
         leaks = table.is_spoof[fitting] & np.isin(table.lineage[fitting], judged_lineages)
         clean = fitting[may_fit[fitting] & ~leaks]
         try:

@@ -49,6 +49,13 @@ def test_sources_are_never_split_between_fitting_and_judging() -> None:
         assert len(np.unique(fold[TABLE.source_repo == repo])) == 1
 
 
+def test_unknown_lineages_are_not_one_lineage() -> None:
+    """Of Fake-or-Real no system is known: all spoof clips would be left out of every fold."""
+    untold = replaced(TABLE, lineage=np.where(TABLE.is_spoof, "unknown", TABLE.lineage))
+    found = calibrate_out_of_fold(untold, ALL_ROWS, seed=0)
+    assert np.array_equal(found.fold, calibrate_out_of_fold(TABLE, ALL_ROWS, seed=0).fold)
+
+
 def test_a_lineage_that_is_judged_is_not_fitted_on_from_another_source() -> None:
     """The same generator shown by two sources: its clips outside the fold must not matter."""
     first, second = "lineage-0-0", "lineage-1-0"
