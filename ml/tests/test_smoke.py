@@ -62,7 +62,9 @@ def test_the_shipped_model_is_whole(run: Path) -> None:
     assert load_scorer(run / "models" / "latest.onnx").spec == spec
 
 
-def test_a_shipped_graph_can_be_made_anew(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shipped_graph_can_be_made_anew(
+    run: Path, toy_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without its run: from the graph and the experiment. What was fitted to its scores stays, and so do the scores."""
     shipped = run / "models" / "latest.onnx"
     call = ["again", "--graph", str(shipped), "--config", str(run.parent / "smoke.toml"), "--run", str(tmp_path)]
@@ -79,6 +81,12 @@ def test_a_shipped_graph_can_be_made_anew(run: Path, tmp_path: Path, capsys: pyt
     sound = random_batches(5, [(2, 3.0)])[0]
     one, other = (Scorer(graph, spec).score(sound) for graph, spec in ((shipped, before), (made(tmp_path), now)))
     np.testing.assert_allclose(one.score, other.score, atol=1e-4)
+    moved = write_manifest(tmp_path / "elsewhere" / "m.csv", read_manifest(toy_manifest))
+    assert manifest_sha256(moved) != now.training["manifest_sha256"]
+    assert export_main([*call, "--manifest", str(moved)]) == 0
+    promote = ["promote", "--run", str(tmp_path), "--models", str(tmp_path / "models"), "--manifest", str(moved)]
+    assert export_main([*promote, "--split", "train"]) == 1, "there is no run, and its manifest may lie elsewhere"
+    assert "were trained on or held out" in capsys.readouterr().err
 
 
 def test_a_graph_that_says_something_else_is_refused(run: Path, tmp_path: Path) -> None:
