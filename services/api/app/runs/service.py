@@ -203,7 +203,7 @@ class Runner:
             with tracing.span("record"):
                 back = _way_back(claim, result)
                 if back is not None:
-                    self._hand_back(run, back)
+                    self._hand_back(run, back, claim)
                     log.warning("run_handed_back", run_id=str(run_id), error=str(result))
                 else:
                     ended = self._end(run, claim, place.examined_s())
@@ -272,7 +272,7 @@ class Runner:
 
         return self._patiently(end, self._database.write, claim)
 
-    def _hand_back(self, run: DetectorRun, back: Callable[[Session], None]) -> None:
+    def _hand_back(self, run: DetectorRun, back: Callable[[Session], None], claim: Claim | None) -> None:
         """Have the run begun anew, by another worker or later, and record no end of it."""
 
         def hand_back(session: Session) -> None:
