@@ -27,6 +27,8 @@ written as JSON's longest escape, takes a third of this."""
 COUNT_FOR_THEMSELVES = frozenset({"/v1/analysis/upload", "/v1/batches"})
 """Paths whose bodies may be longer: they are read piece by piece, and only once it is known who sends them."""
 UNMATCHED = "unmatched"  # one label for all unknown paths: a scanner must not fill the metrics
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "OTHER"  # one label for all unknown methods, for the same reason: a server takes any token for one
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -80,7 +82,7 @@ class RequestMiddleware:
         started = time.perf_counter()
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
-            tracing.span(scope["method"], server=True, parent=Headers(scope=scope), request_id=request_id),
+            tracing.span(_method(scope), server=True, parent=Headers(scope=scope), request_id=request_id),
         ):
             try:
                 if limited and _declared_length(scope) > MAX_BODY_BYTES:
@@ -98,14 +100,15 @@ class RequestMiddleware:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", UNMATCHED)
-        method = scope["method"] if route != UNMATCHED else "any"
+        method = _method(scope)
         tracing.note(
-            {"http.request.method": scope["method"], "http.route": route, "http.response.status_code": status},
-            name=f"{scope['method']} {route}",
+            {"http.request.method": method, "http.route": route, "http.response.status_code": status},
+            name=f"{method} {route}",
             failed=status >= SERVER_ERRORS,
         )
-        self._metrics.requests.labels(route, method, str(status)).inc()
-        self._metrics.request_seconds.labels(route, method).observe(seconds)
+        label = method if route != UNMATCHED else "any"
+        self._metrics.requests.labels(route, label, str(status)).inc()
+        self._metrics.request_seconds.labels(route, label).observe(seconds)
         log.info(
             "request",
             method=scope["method"],
@@ -114,6 +117,10 @@ class RequestMiddleware:
             ms=round(seconds * 1000, 1),
             user=scope["state"].get("user"),
         )
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in METHODS else OTHER
 
 
 def _declared_length(scope: Scope) -> int:

@@ -83,6 +83,19 @@ def test_metrics_count_requests_by_route_uploads_and_runs(
     assert found[("earwitness_runs_waiting",)] == 0
 
 
+def test_methods_that_nobody_knows_share_one_label(make_client: Callable[..., TestClient]) -> None:
+    client = make_client()
+    for number in range(5):  # a path that is there, so that its route is told
+        assert client.request(f"METHOD{number}" + "X" * 10_000, "/health").status_code == 405
+    assert client.delete("/health").status_code == 405
+    assert len(client.get("/metrics").content) < 50_000
+    requests = {
+        key[1:]: value for key, value in samples(client).items() if key[0] == "earwitness_http_requests_total"
+    }
+    assert requests[tuple(sorted(("/health", "OTHER", "405")))] == 5
+    assert requests[tuple(sorted(("/health", "DELETE", "405")))] == 1
+
+
 def test_altered_and_missing_evidence_is_counted_wherever_it_is_found(
     make_client: Callable[..., TestClient], upload: Upload, tmp_path: Path, wav: bytes
 ) -> None:

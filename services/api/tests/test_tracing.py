@@ -73,9 +73,13 @@ def test_an_error_of_the_service_marks_its_span(make_client: MakeClient, exporte
 
     client.get("/boom")
     client.get("/v1/nothing")
+    client.request("X" * 10_000, "/health")
     found = spans(exporter)
     assert found["GET /boom"].status.status_code is StatusCode.ERROR
     assert found["GET unmatched"].status.status_code is StatusCode.UNSET
+    assert (
+        dict(found["OTHER /health"].attributes or {})["http.request.method"] == "OTHER"
+    )  # no name is made up outside
 
 
 def test_what_the_worker_measured_is_told_by_the_span_that_waited_for_it(
