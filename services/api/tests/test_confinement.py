@@ -1,6 +1,8 @@
 """Untrusted media: what a worker process can't do, whatever its decoder was made to try."""
 
+import errno
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -30,6 +32,29 @@ try:
     socket.socket()
 except PermissionError:
     print("no socket")
+"""
+
+LINUX_6_1 = """
+import ctypes, os, sys
+import landlockpy
+landlockpy.abi_version = landlockpy._syscall.abi_version = lambda: 2
+if "without" in sys.argv:
+    sys.modules["pyseccomp"] = None
+from pathlib import Path
+from app.runs import confinement
+
+blob = Path(sys.argv[1])
+print(*confinement.missing(), sep="|")
+confinement.confine([blob.parent])
+for empty in (lambda: os.truncate(blob, 0), lambda: os.close(os.open(blob, os.O_RDONLY | os.O_TRUNC))):
+    try:
+        empty()
+    except PermissionError as error:
+        print("refused")
+for number in confinement.NEWER_CALLS:
+    made = ctypes.CDLL(None, use_errno=True).syscall(number, -1, 0, 0, 0, 0, 0)
+    print(made, os.strerror(ctypes.get_errno()))
+print(blob.read_text())
 """
 
 pytestmark = pytest.mark.skipif(bool(confinement.missing()), reason=f"this machine lacks {confinement.missing()}")
@@ -75,6 +100,17 @@ Attempt = tuple[Callable[..., Any], tuple[Any, ...]]
         pytest.param(lambda _folder, _port: (subprocess.run, (["/bin/true"],)), id="start a program"),
         pytest.param(lambda _folder, _port: (os.fork, ()), id="become two"),
         pytest.param(lambda _folder, _port: (os.kill, (os.getpid(), 0)), id="signal the service"),
+        pytest.param(lambda folder, _port: (os.chmod, (folder / "blob", 0o666)), id="open its input to all"),
+        pytest.param(lambda folder, _port: (os.chown, (folder / "blob", -1, -1)), id="give its input away"),
+        pytest.param(lambda folder, _port: (os.utime, (folder / "blob", (1, 1))), id="date its input back"),
+        pytest.param(lambda folder, _port: (os.setxattr, (folder / "blob", "user.x", b"1")), id="mark its input"),
+        pytest.param(lambda folder, _port: (os.truncate, (folder / "blob", 0)), id="empty its input"),
+        pytest.param(lambda _folder, _port: (os.ftruncate, (1, 0)), id="empty shared memory"),
+        pytest.param(lambda _folder, _port: (resource.prlimit, (os.getpid(), resource.RLIMIT_NOFILE, (1024, 4096))),
+                     id="limit the service"),
+        pytest.param(lambda _folder, _port: (os.sched_setaffinity, (os.getpid(), {0})), id="place the service"),
+        pytest.param(lambda _folder, _port: (os.setpriority, (os.PRIO_PROCESS, os.getpid(), 19)),
+                     id="put the service last"),
     ],
 )  # fmt: skip
 def test_a_worker_can_not(
@@ -88,8 +124,6 @@ def test_a_worker_can_not(
 
 
 def test_a_worker_reads_what_it_is_given_and_has_its_limits(pool: WorkerPool, given: Path) -> None:
-    import resource
-
     assert pool.call(Path.read_bytes, given / "blob", timeout_s=PATIENCE_S) == b"evidence"
     for limit, expected in (
         (resource.RLIMIT_NOFILE, confinement.MAX_OPEN_FILES),
@@ -143,3 +177,20 @@ def test_a_folder_that_the_user_of_the_service_can_not_reach_is_no_error(tmp_pat
     command = [sys.executable, "-c", UNREACHABLE, str(closed)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "shut in\n", done.stderr
+
+
+@pytest.mark.parametrize("seccomp", ["with", "without"])
+def test_a_kernel_that_does_not_keep_files_from_being_emptied(tmp_path: Path, seccomp: str) -> None:
+    blob = tmp_path / "blob"
+    blob.write_text("evidence")
+    command = [sys.executable, "-c", LINUX_6_1, str(blob), seccomp]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    told, *results = done.stdout.splitlines()
+    if seccomp == "without":
+        assert "workers can start programs, change other processes' limits" in told
+        assert "empty evidence" in told
+    else:
+        assert told == "Landlock of Linux 6.12: workers can send signals"
+        assert results[:2] == ["refused"] * 2
+        assert results[2:-1] == [f"-1 {os.strerror(errno.EPERM)}"] * len(confinement.NEWER_CALLS)
+        assert results[-1] == "evidence"

@@ -2,14 +2,17 @@
 
     confine([evidence_folder, model_folder])     # in the process itself, before it starts threads; can't be undone
 
-From then on the process can read what it was given and what Python needs, write nothing, reach no network, start no
-program and touch no other process. Landlock does files and signals, seccomp the rest; limits on open files and written
-bytes hold on every kernel. Memory and processor time are limited by `app.runs.worker`, a run's own by its task.
+From then on the process can read what it was given and what Python needs, write nothing, not even a file's mode or
+times, reach no network, start no program and touch no other process. Landlock does files and signals, seccomp the
+rest; limits on open files and written bytes hold on every kernel. Memory and processor time are limited by
+`app.runs.worker`, a run's own by its task.
 
 An older kernel offers less. `missing` says what; the service logs it once and goes on.
 """
 
+import contextlib
 import errno
+import os
 import resource
 import site
 import sys
@@ -31,7 +34,7 @@ except (ImportError, OSError, RuntimeError):
 
 MAX_OPEN_FILES = 64  # a worker has a dozen open; a decoder opens the recording and nothing else
 MAX_WRITTEN_BYTES = 0  # no file at all; pipes, through which results go, are no files
-NETWORK_ABI, SIGNAL_ABI = 4, 6  # of Landlock: Linux 6.7 and 6.12
+TRUNCATE_ABI, NETWORK_ABI, SIGNAL_ABI = 3, 4, 6  # of Landlock: Linux 6.2, 6.7 and 6.12
 
 READ = AccessFS.READ_FILE | AccessFS.READ_DIR
 SYSTEM_FILES = (
@@ -52,7 +55,17 @@ FORBIDDEN_CALLS = (
     "mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "bpf", "perf_event_open", "userfaultfd",
     "keyctl", "add_key", "request_key", "init_module", "finit_module", "delete_module", "kexec_load",
     "open_by_handle_at", "memfd_create", "quotactl", "swapon", "reboot",
+    # No file's mode, owner, times or attributes, which Landlock leaves to the file's owner; no length either, which it
+    # does before Linux 6.2, and ever for memory that is shared with the service
+    "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat",
+    "utime", "utimes", "utimensat", "futimesat", "truncate", "ftruncate",
+    "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr",
+    # No other process's share of the processors; its own no worker needs to set
+    "sched_setscheduler", "sched_setparam", "sched_setattr", "setpriority", "ioprio_set",
 )  # fmt: skip
+NEWER_CALLS = (452, 463, 466, 469)
+"""fchmodat2, setxattrat, removexattrat, file_setattr: a kernel may have them before libseccomp knows their names. The
+numbers are the same on every architecture that ONNX Runtime is made for."""
 
 
 def confine(readable: Iterable[Path]) -> None:
@@ -76,8 +89,12 @@ def missing() -> list[str]:
     elif abi < SIGNAL_ABI:
         lacking.append("Landlock of Linux 6.12: workers can send signals")
     if pyseccomp is None:
-        network = "" if abi >= NETWORK_ABI else " and reach the network"
-        lacking.append(f"libseccomp (Debian: libseccomp2): workers can start programs{network}")
+        can = ["start programs", "change other processes' limits and the mode and times of evidence"]
+        if abi < TRUNCATE_ABI:
+            can.append("empty evidence")
+        if abi < NETWORK_ABI:
+            can.append("reach the network")
+        lacking.append(f"libseccomp (Debian: libseccomp2): workers can {', '.join(can)}")
     return lacking
 
 
@@ -95,16 +112,29 @@ def _shut_files(readable: Iterable[Path]) -> None:
 
 def _shut_calls(seccomp: ModuleType) -> None:
     rules = seccomp.SyscallFilter(seccomp.ALLOW)  # with no_new_privs
-    refuse = seccomp.ERRNO(errno.EPERM)
+
+    def refuse(call: str | int, *arguments: object) -> None:
+        # Not refused is a call that this architecture, or this libseccomp, does not know.
+        with contextlib.suppress(OSError, ValueError):
+            rules.add_rule(seccomp.ERRNO(errno.EPERM), call, *arguments)
+
     for name in FORBIDDEN_CALLS:
-        try:
-            rules.add_rule(refuse, name)
-        except (OSError, ValueError):  # a call that this architecture, or this libseccomp, does not know
-            continue
+        refuse(name)
+    for number in NEWER_CALLS:
+        refuse(number)
+    # 0 is the process itself, held by its hard limits, or its thread, by which ONNX Runtime asks what each core is
+    for name in ("prlimit64", "sched_setaffinity"):
+        refuse(name, seccomp.Arg(0, seccomp.NE, 0))
+    for name, flags in (
+        ("open", 1),
+        ("openat", 2),
+    ):  # without a right to write, and before Linux 6.2, it still empties
+        refuse(name, seccomp.Arg(flags, seccomp.MASKED_EQ, os.O_TRUNC, os.O_TRUNC))
     # Threads are allowed, processes are not. What clone3 asks for stands in memory, where no filter can look: told
-    # that there is no such call, the C library asks by clone.
-    rules.add_rule(refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
-    rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
+    # that there is no such call, the C library asks by clone. So it is with openat2.
+    refuse("clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    for name in ("clone3", "openat2"):
+        rules.add_rule(seccomp.ERRNO(errno.ENOSYS), name)
     rules.load()
 
 
