@@ -12,6 +12,7 @@ Exit status: 0 done and found in order, 1 not in order, 2 could not be begun or 
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -36,9 +37,13 @@ from app.settings import Settings
 
 EXIT_NOT_IN_ORDER = 1
 EXIT_CANT_START = 2
+OWNER_ONLY = (
+    0o077  # what is made from here on, the write-ahead log and the port file included, nobody else can read
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    os.umask(OWNER_ONLY)
     parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), default="serve")

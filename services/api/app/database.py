@@ -8,8 +8,9 @@ Sessions are synchronous; async endpoints call them in the thread pool. Whoever 
 the transaction; services below flush and never commit.
 """
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class DatabaseUnusableError(Exception):
 
 class Database:
     def __init__(self, url: str) -> None:
-        """Connects to nothing yet. Raises DatabaseUnusableError where `url` names nothing that can be used."""
+        """Connects to nothing yet, but makes SQLite's file. Raises DatabaseUnusableError where `url` names nothing that
+        can be used, OSError where the file can't be made.
+        """
         parsed = _parsed(url)
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -55,7 +58,7 @@ class Database:
                     "EARWITNESS_DATABASE_URL must name a file, such as sqlite:///earwitness.db: every thread opens it "
                     "for itself"
                 )
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_file(Path(parsed.database))
         self.engine = create_engine(
             parsed, pool_size=POOL_CONNECTIONS, max_overflow=10, pool_pre_ping=not self.is_sqlite
         )
@@ -128,6 +131,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _make_file(path: Path) -> None:
+    """An empty one where there is none, which nobody else can read: the write-ahead log takes the file's mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(
+        FileExistsError
+    ):  # and isn't opened: to close it would end the locks of this process's connections
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _parsed(url: str) -> URL:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -41,6 +42,7 @@ from app.webhooks.deliverer import POLL, Deliverer
 from app.webhooks.service import DELIVERIES_KEPT
 from earwitness.actions import find_action_policy
 
+NOT_THE_OWNER = 0o077
 PROBE_MEMORY_BYTES = 2 << 30  # address space; a container's headers need a fraction of it
 
 log = structlog.get_logger(__name__)
@@ -62,6 +64,7 @@ def start(
     stack.callback(store.close)
     database = Database(settings.database_url)
     stack.callback(database.close)
+    _warn_of_what_others_can_read(settings, database)
     migrate(database)
     policy = find_action_policy(settings.action_policy)
     order = models.active.order
@@ -204,6 +207,18 @@ def _shared_queue(crew: Crew) -> PostgresQueue:
         lost_after_s=crew.settings.worker_lost_after.total_seconds(),
         worker=job_worker,
     )
+
+
+def _warn_of_what_others_can_read(settings: Settings, database: Database) -> None:
+    """Of files that were there before. They stay as they are: an operator may have a backup read them by its group,
+    and a database's folder may be anybody's. An object store keeps nothing here.
+    """
+    kept = [settings.evidence_dir / "blobs"] if settings.evidence_url is None else []
+    if database.url.database is not None and database.is_sqlite:
+        kept.append(Path(database.url.database))
+    wide = [str(path) for path in kept if all(each.stat().st_mode & NOT_THE_OWNER for each in (path, path.parent))]
+    if wide:
+        log.warning("readable_by_others", paths=wide, advice="unless you meant it: chmod -R go-rwx")
 
 
 def _tidy_up(database: Database, store: FolderStore) -> None:

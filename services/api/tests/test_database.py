@@ -1,6 +1,9 @@
 """A database that can't be used is told apart from one that can before anything is written, and the message helps."""
 
+import os
+import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -8,10 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url as parse
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.analysis import repository as records
 from app.application import CantStartError
 from app.database import Database, DatabaseUnusableError
+from app.migration import migrate
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,37 @@ def test_what_is_read_is_one_state_whatever_others_commit_meanwhile(database: Da
         assert records.page(session, records.RecordFilter(), limit=1, offset=0)[1] == 0
     with database.read() as session:
         assert records.page(session, records.RecordFilter(), limit=1, offset=0)[1] == 1
+
+
+def test_nobody_else_reads_the_file_or_its_log_under_the_usual_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        database = Database(f"sqlite:///{tmp_path}/records/earwitness.db")
+        migrate(database)
+        made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+        database.close()
+    finally:
+        os.umask(before)
+    files = dict.fromkeys(("earwitness.db", "earwitness.db-wal", "earwitness.db-shm"), 0o600)
+    assert made == {"records": 0o700, **files}
+
+
+def test_what_others_can_read_already_is_told_and_left(
+    make_client: Callable[..., TestClient], tmp_path: Path
+) -> None:
+    wide = [tmp_path / "evidence" / "blobs", tmp_path / "records" / "earwitness.db"]
+    wide[0].mkdir(parents=True)
+    wide[1].parent.mkdir()
+    wide[1].touch()
+    for path in wide:
+        path.parent.chmod(0o755)
+        path.chmod(0o755)
+    with capture_logs() as logs:
+        make_client()
+        make_client(database_url=f"sqlite:///{wide[1]}", evidence_dir=wide[0].parent)
+    (line,) = [line for line in logs if line["event"] == "readable_by_others"]
+    assert line["paths"] == [str(path) for path in wide]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in wide] == [0o755, 0o755]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

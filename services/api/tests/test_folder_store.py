@@ -41,8 +41,21 @@ def test_bytes_come_back_under_their_hash_and_read_only(store: FolderStore, tmp_
     (path,) = files(tmp_path)
     assert path == tmp_path / "blobs" / SHA256[:2] / SHA256[2:4] / SHA256
     assert path.read_bytes() == CONTENT
-    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
     store.verify(SHA256)
+
+
+def test_nobody_else_enters_a_folder_of_the_store_under_the_usual_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = FolderStore(tmp_path / "evidence")
+        put(store)
+        store.close()
+    finally:
+        os.umask(before)
+    folders = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(folders) == 6  # the store's, its three, and two for the hash
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
 
 
 def test_equal_bytes_share_one_file_that_is_not_touched_again(store: FolderStore, tmp_path: Path) -> None:
@@ -76,7 +89,7 @@ def test_sweep_removes_partial_files_and_sets_unreferenced_blobs_aside(store: Fo
     assert store.sweep(referenced) == SweepResult(partial_files=1, set_aside=1, taken_back=0)
     aside = tmp_path / "unreferenced" / orphan
     assert files(tmp_path) == [tmp_path / "blobs" / kept[:2] / kept[2:4] / kept, aside]
-    assert (aside.read_bytes(), stat.S_IMODE(aside.stat().st_mode)) == (b"orphan", 0o444)
+    assert (aside.read_bytes(), stat.S_IMODE(aside.stat().st_mode)) == (b"orphan", 0o400)
     assert store.sweep(referenced) == SweepResult(0, 0, 0)
 
 

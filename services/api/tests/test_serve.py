@@ -1,6 +1,7 @@
 """`python -m app`: a free port, told to whoever asks; a graceful end; a clear word where it can't start."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
 
@@ -85,6 +87,29 @@ def test_a_port_file_that_can_t_be_written_is_told_in_one_line(tmp_path: Path) -
     done = try_to_serve({**os.environ, **places}, tmp_path)
     check_refusal(done, "can't write EARWITNESS_PORT_FILE")
     assert done.stdout == ""  # who waits for the address never gets one that is closed again
+
+
+def test_what_a_service_makes_nobody_else_can_read(tmp_path: Path, wav: bytes) -> None:
+    settings = {"EARWITNESS_PORT": "0", "EARWITNESS_PORT_FILE": str(tmp_path / "port")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "app"],
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        umask=0o022,
+        text=True,
+    ) as service:
+        assert service.stdout is not None
+        url = json.loads(service.stdout.readline())["url"]
+        assert (
+            httpx.post(f"{url}/v1/analysis/upload", files={"file": ("a.wav", wav)}, timeout=60).status_code == 201
+        )
+        made = list(tmp_path.rglob("*"))
+        open_to_others = [path for path in made if path.stat().st_mode & 0o077]
+        service.terminate()
+    names = {path.name for path in made}
+    assert names >= {"port", "var", "earwitness.db", "earwitness.db-wal", "evidence", "blobs"}
+    assert open_to_others == []
 
 
 @pytest.mark.parametrize(

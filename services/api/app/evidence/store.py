@@ -34,6 +34,7 @@ from app.errors import EvidenceAlteredError, EvidenceMissingError, StorageFullEr
 READ_BLOCK_BYTES = 1 << 20
 SWEEP_BATCH = 500  # hashes a question to the database
 NO_EVIDENCE = "0" * 64  # no file has this hash that anybody knows of
+FOLDER_MODE, BLOB_MODE = 0o700, 0o400  # whatever the umask: evidence is the service's user's alone
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FULL = "the evidence store has no room for this upload; nothing was kept"
 
@@ -165,7 +166,7 @@ class FolderIncoming:
     def finish(self) -> Received:
         with full_disk_reported():
             os.fsync(self._file)
-            os.fchmod(self._file, 0o444)
+            os.fchmod(self._file, BLOB_MODE)
         self.close()
         self.received = Received(self._digest.hexdigest(), self._size_bytes)
         return self.received
@@ -191,8 +192,9 @@ class FolderStore:
         self._blobs = root / "blobs"
         self._unreferenced = root / "unreferenced"
         if owner:
+            root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             for folder in (self._partial, self._blobs, self._unreferenced):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         elif not self._blobs.is_dir():
             raise NoStoreError(
                 f"{self.local_folder} is no evidence store: name the service's in EARWITNESS_EVIDENCE_DIR (a relative "
@@ -363,7 +365,7 @@ class FolderStore:
     def _make_folders(self, blob: Path) -> None:
         for folder in (blob.parent.parent, blob.parent):
             if not folder.exists():
-                folder.mkdir()
+                folder.mkdir(mode=FOLDER_MODE)
                 _sync_folder(folder.parent)
 
     def _blob(self, sha256: str) -> Path:
