@@ -25,6 +25,7 @@ from app.identity.authenticators import Authenticator, DevelopmentHeaders, NoAut
 from app.metrics import Metrics
 from app.middleware import REQUEST_ID_HEADER, RequestMiddleware
 from app.settings import Mode, Settings
+from app.sites import SiteMiddleware, own_hosts
 from app.startup import start
 from earwitness import __version__
 from earwitness.errors import EarwitnessError
@@ -85,6 +86,7 @@ def create_app(
         app.include_router(router)
     problems.install(app, ROUTERS)
     openapi.install(app)
+    app.add_middleware(SiteMiddleware, hosts=own_hosts(settings), origins=settings.cors_origins)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(

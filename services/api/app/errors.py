@@ -262,6 +262,18 @@ class IdentityHeaderError(AppError):
     code = "identity_header"
 
 
+class HostNotAllowedError(AppError):
+    """The request asks for a host that is not this service."""
+
+    code = "host_not_allowed"
+
+
+class CrossSiteError(AppError):
+    """A browser sends this for a page of another web site."""
+
+    code = "cross_site"
+
+
 class NotAcceptableError(AppError):
     """No representation that the Accept header allows."""
 
@@ -333,6 +345,8 @@ STATUS_BY_ERROR: Mapping[type[Exception], tuple[int, str]] = {
     NotAuthenticatedError: (401, "Not authenticated"),
     ForbiddenError: (403, "Not permitted"),
     IdentityHeaderError: (400, "The identity headers can't be used"),
+    HostNotAllowedError: (400, "The host is not this service's"),
+    CrossSiteError: (403, "Another web site asks"),
     NotAcceptableError: (406, "Not acceptable"),
 }
 """Status and title of every error. The title is the same each time; the detail is the instance's message."""

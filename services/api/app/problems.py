@@ -111,9 +111,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 TITLES = {
-    400: "The request is malformed",
+    400: "The request is malformed, or not for this host",
     401: "Not authenticated",
-    403: "The user's role does not permit this",
+    403: "The user's role does not permit this, or another web site asks",
     404: "No such analysis",
     406: "No representation that the Accept header allows",
     408: "Nothing more came of the upload",

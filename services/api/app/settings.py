@@ -7,13 +7,15 @@ Durations accept seconds (`90`) or ISO 8601 (`PT90S`).
 """
 
 import logging
+import re
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from earwitness.model_spec import default_model_path, model_path
 
@@ -21,6 +23,8 @@ MIB = 1 << 20
 GIB = 1 << 30
 SECRETS = Path("/run/secrets")
 """Where container engines put secrets: a file `earwitness_database_url` there is that setting, unless it is set."""
+ANY_HOST = "*"
+HOST_NAME = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 UPLOAD_IDLE = timedelta(seconds=60)
 """Longer than a phone needs to change networks; short enough that dead clients don't hold files and connections."""
 
@@ -103,6 +107,9 @@ class Settings(BaseSettings):
     """How often the service looks for evidence that is due, and for erased bytes that are still there."""
     action_policy: str = "general"
     """Where a report's recommended actions come from: a shipped policy's name, or a file."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """What `Host` may name, without a port: names and addresses, separated by commas; `*` is any. Not set: the loopback
+    address and `host`."""
     cors_origins: tuple[str, ...] = ()
     """Closed unless an operator opens it: a JSON list of origins."""
     otlp_endpoint: str | None = None
@@ -123,6 +130,19 @@ class Settings(BaseSettings):
     @classmethod
     def _profile_or_path(cls, value: object) -> object:
         return model_path(value) if isinstance(value, str) and value else value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _host_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        hosts = tuple(host.strip().lower() for host in value.split(",") if host.strip())
+        for host in hosts:
+            if host != ANY_HOST and not HOST_NAME.fullmatch(host):
+                raise ValueError(
+                    f"`{host}` must be a name or an address (IPv6 in brackets), without scheme and port"
+                )
+        return hosts
 
     @field_validator(
         "run_timeout",

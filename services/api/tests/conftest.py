@@ -64,11 +64,12 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_settings_of_the_developer() -> Iterator[None]:
+def settings_of_the_tests() -> Iterator[None]:
     """What the shell sets for a service that someone runs must not reach the services of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.upper().startswith("EARWITNESS_")]:
             patch.delenv(name)
+        patch.setenv("EARWITNESS_ALLOWED_HOSTS", "testserver,127.0.0.1")  # as the test client names itself
         yield
 
 

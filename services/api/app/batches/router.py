@@ -1,5 +1,6 @@
 """Making batches, watching them, and their results."""
 
+import re
 import uuid
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ from app.state import ServiceState, State
 
 DEFAULT_BATCHES = 20
 MAX_BATCHES = 200
+JSON_TYPE = re.compile(r"application/([^;]+\+)?json\s*(;|$)", re.IGNORECASE)
+"""What the framework takes for JSON, of the routes whose bodies it reads."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 TEXT = {"schema": {"type": "string"}}
 
@@ -163,6 +166,8 @@ def _created(state: ServiceState, user: User, wanted: BatchRequest, key: str | N
 
 async def _body(request: Request) -> BatchRequest:
     """Read up to a limit and no further; the framework would hold whatever came."""
+    if not JSON_TYPE.match(request.headers.get("content-type", "")):  # what a form of any web site may send
+        raise RequestValidationError([{"loc": ("body",), "msg": "must have the Content-Type application/json"}])
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
