@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,10 @@ def test_a_manifest_that_is_none_is_told(tmp_path: Path, name: str, content: byt
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableMediaError, match=message):
         count_recordings([tmp_path / name])
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.csv"])
+def test_a_list_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UnreadableMediaError, match="no regular file"):
+        found(tmp_path / name)

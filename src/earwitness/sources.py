@@ -24,6 +24,9 @@ MEDIA_SUFFIXES = frozenset((
 PATH_COLUMNS = ("path", "file")
 
 
+MANIFEST_SUFFIXES = (".csv", ".txt")
+
+
 def count_recordings(named: Iterable[Path]) -> int:
     """How many `each_recording` gives. Raises what it raises, so that a long work begins with a manifest that holds."""
     return sum(1 for _ in each_recording(named))
@@ -45,6 +48,8 @@ def _expand(path: Path) -> Iterator[Path]:
         yield from _in_folder(path)
     elif not path.exists():
         raise MediaNotFoundError(f"{path} is not there: check the path")
+    elif path.suffix.lower() in MANIFEST_SUFFIXES and not path.is_file():
+        raise UnreadableMediaError(f"{path.name} is no regular file: a list must be one")
     elif path.suffix.lower() == ".csv":
         yield from _csv_manifest(path)
     elif path.suffix.lower() == ".txt":

@@ -20,7 +20,7 @@ from sqlalchemy import select, text
 from structlog.testing import capture_logs
 
 from app.audit.models import AuditEvent, EventType
-from app.batches import feeder, service
+from app.batches import feeder, imports, service
 from app.batches.schemas import BatchRequest
 from app.detectors.source import DummySource
 from app.identity.user import Role, User
@@ -99,6 +99,55 @@ def test_a_batch_of_analyses_ends_with_a_row_for_each_in_every_format(
         ]
     assert client.get("/v1/batches").json()["items"][0] == view
     assert client.get("/v1/audit/chain").json()["intact"] is True
+
+
+def test_names_that_a_spreadsheet_would_reckon_stand_behind_an_apostrophe(
+    make_client: MakeClient, upload: Upload, wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    client = make_client()
+    names = ["=1+1.wav", "@sum.wav", "-a.wav", "a=b.wav"]
+    view = finished(client, made(client, analysis_ids=[upload(client, name) for name in names]), wait_until)
+
+    table = client.get(f"/v1/batches/{view['id']}/results", headers={"Accept": "text/csv"}).text
+    assert [row["filename"] for row in csv.DictReader(io.StringIO(table))] == [
+        "'=1+1.wav", "'@sum.wav", "'-a.wav", "a=b.wav",
+    ]  # fmt: skip
+    assert [row["filename"] for row in rows(client, view)] == names
+    kept = client.get(f"/v1/batches/{view['id']}/results", headers={"Accept": "application/vnd.apache.parquet"})
+    (tmp_path / "r.parquet").write_bytes(kept.content)
+    with duckdb.connect() as connection:
+        read = connection.execute(f"SELECT filename FROM '{tmp_path / 'r.parquet'}'").fetchall()
+    assert [name for (name,) in read] == names
+
+
+def test_a_pipe_in_the_import_folder_is_refused_and_nothing_waits_for_it(
+    make_client: MakeClient, upload: Upload, wait_until: WaitUntil, import_dir: Path
+) -> None:
+    os.mkfifo(import_dir / "list.txt")
+    os.mkfifo(import_dir / "pipe.wav")
+    client = make_client(import_dir=import_dir)
+    pipe = made(client, import_path="list.txt")
+    other = finished(client, made(client, analysis_ids=[upload(client)]), wait_until)
+    assert other["done"] == 1
+    assert finished(client, pipe, wait_until)["status"] == "FAILED"
+    with pytest.raises(OSError, match="no regular file"):
+        imports.opened(import_dir / "pipe.wav")
+
+
+def test_nobody_learns_from_the_import_folder_what_else_is_there(
+    make_client: MakeClient, import_dir: Path
+) -> None:
+    client = make_client(import_dir=import_dir)
+    answers = [
+        client.post("/v1/batches", json={"import_path": name})
+        for name in ("/etc/passwd", "/etc/nothing", "../none")
+    ]
+    assert {answer.json()["code"] for answer in answers} == {"import_path"}
+    details = {
+        answer.json()["detail"].replace(repr(name), "")
+        for answer, name in zip(answers, ("/etc/passwd", "/etc/nothing", "../none"), strict=True)
+    }
+    assert len(details) == 1
 
 
 def test_what_is_wrong_with_one_item_costs_that_item(

@@ -123,6 +123,15 @@ def test_runs_are_bounded_and_a_refused_one_costs_nothing(
     assert client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE"
 
 
+def test_a_replay_is_a_run_to_the_quota(make_client: MakeClient, upload: Upload) -> None:
+    client = make_client(runs_per_hour=2)
+    analysis_id = upload(client)
+    answers = [
+        client.post(f"/v1/analysis/{analysis_id}/{what}").status_code for what in ("run", "replay", "replay")
+    ]
+    assert answers == [200, 200, 429]
+
+
 def test_a_batch_and_a_request_of_one_user_lock_things_in_the_same_order(
     make_client: MakeClient,
     upload: Upload,

@@ -8,15 +8,20 @@ asked again when its turn comes. Names of files are bytes: one that is no text c
 more.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from app.errors import ImportPathError, ImportsOffError
 from earwitness.path_set import ENCODING_ERRORS
 from earwitness.sources import each_recording
 
 TURNED_OFF = "batches of files need an import folder: set EARWITNESS_IMPORT_DIR, or upload the recordings"
+NOT_INSIDE = "{!r} is not in the import folder, or leads out of it: name what lies in it"
+"""One message for both, so that nobody learns from it what else is on the machine."""
 NO_TEXT = "the file's name is no text in UTF-8, or holds a zero byte: rename it"
 
 
@@ -28,9 +33,9 @@ def place(import_dir: Path | None, name: str) -> Path:
     try:
         found = (root / name).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:  # missing, a zero byte, links in a circle
-        raise ImportPathError(f"{name!r} is not in the import folder: check the path") from error
+        raise ImportPathError(NOT_INSIDE.format(name)) from error
     if not found.is_relative_to(root):
-        raise ImportPathError(f"{name!r} leads out of the import folder: name what lies in it")
+        raise ImportPathError(NOT_INSIDE.format(name))
     return found
 
 
@@ -57,6 +62,18 @@ def listed(import_dir: Path | None, name: str) -> Iterator[str]:
     root = import_dir.resolve()
     for path in each_recording([found]):
         yield str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def opened(path: Path) -> BinaryIO:
+    """What `recording` found, if it is a regular file still: a pipe in its place would be waited for, a link followed.
+
+    Raises OSError.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file any more", os.fspath(path))
+    return file
 
 
 def shown(name: str) -> str:

@@ -52,7 +52,7 @@ def _read(path: Path, name: str, max_bytes: int) -> Iterator[bytes]:
     """Raises ImportPathError for whatever its disk says, UploadTooLargeError."""
     read = 0
     try:
-        with path.open("rb") as source:
+        with imports.opened(path) as source:
             while block := source.read(READ_BLOCK_BYTES):
                 read += len(block)
                 if read > max_bytes:

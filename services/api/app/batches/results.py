@@ -21,6 +21,8 @@ from app.evidence.store import READ_BLOCK_BYTES
 from earwitness.parquet import write_parquet
 
 ROWS_A_PAGE = 1_000
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What Excel and LibreOffice begin to reckon at, in quoted cells too."""
 NUMBERS = ("duration_s", "confidence", "p_fake", "llr", "score")
 WHOLE_NUMBERS = ("position", "processing_ms")
 SQL_TYPES = {
@@ -93,14 +95,19 @@ def _lines(database: Database, batch: Batch) -> Iterator[bytes]:
         yield "".join(json.dumps(row) + "\n" for row in page).encode()
 
 
-def _csv(database: Database, batch: Batch) -> Iterator[bytes]:
+def _spreadsheet_safe(cell: Any) -> Any:
+    """Text that a spreadsheet would take for a formula, behind an apostrophe: file names come from anybody."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def _csv(database: Database, batch: Batch, *, for_people: bool = True) -> Iterator[bytes]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(ResultRow._fields)
     for page in _pages(database, batch):
         for row in page:
             cells = {**row, "abstentions": " ".join(row["abstentions"]) if row["abstentions"] else None}
-            writer.writerow(cells.values())
+            writer.writerow(map(_spreadsheet_safe, cells.values()) if for_people else cells.values())
         yield text.getvalue().encode("utf-8", "backslashreplace")
         text.seek(0)
         text.truncate()
@@ -111,7 +118,7 @@ def _parquet(database: Database, batch: Batch) -> Iterator[bytes]:
     with tempfile.TemporaryDirectory(prefix="earwitness-results-") as folder:
         table, out = Path(folder) / "results.csv", Path(folder) / "results.parquet"
         with table.open("wb") as file:
-            file.writelines(_csv(database, batch))
+            file.writelines(_csv(database, batch, for_people=False))
         write_parquet(table, out, columns=SQL_TYPES, notes={"batch_id": str(batch.id)})
         with out.open("rb") as file:
             while block := file.read(READ_BLOCK_BYTES):

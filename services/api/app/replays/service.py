@@ -29,6 +29,7 @@ from app.errors import (
 )
 from app.identity.user import User
 from app.orm import utc_now
+from app.quotas.models import Kind
 from app.replays import repository
 from app.replays.models import RunReplay
 from app.runs import repository as runs
@@ -62,6 +63,8 @@ def replay(state: ServiceState, user: User, analysis_id: uuid.UUID, run_id: uuid
         run = _chosen(session, record, run_id)
         require_run(session, run)  # what is compared with is what was found then
     model = _model_of(state, run)
+    with state.database.write() as session:
+        state.quotas.charge(session, user.name, Kind.RUNS, 1)  # it costs what a run costs
     started_at = utc_now()
     result = _repeated(state, record, model)
     finished_at = utc_now()
