@@ -28,6 +28,8 @@ from ml.training.checkpoint import load, save
 
 # The toy's held-out part is a dozen clips of a few sources: too small for the rates and folds of a real corpus.
 # Splices of a few clips, so that the goal of the place is measured too.
+pytestmark = pytest.mark.pipeline
+
 SPLICES = ["--splices", "8"]
 CALIBRATE = ["calibrate", "--jobs", "1", "--quiet", "--max-bonafide-called-deepfake", "0.2"]
 CALIBRATE += ["--max-spoof-called-authentic", "0.2"]

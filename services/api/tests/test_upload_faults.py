@@ -40,7 +40,7 @@ def connect(url: str) -> socket.socket:
 def request_head(length: int | None) -> bytes:
     framing = f"Content-Length: {length}" if length is not None else "Transfer-Encoding: chunked"
     return (
-        "POST /v1/analysis/upload HTTP/1.1\r\nHost: t\r\n"
+        "POST /v1/analysis/upload HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Type: multipart/form-data; boundary=b\r\n{framing}\r\n\r\n"
     ).encode()
 
