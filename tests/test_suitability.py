@@ -78,6 +78,13 @@ def test_digital_silence_beside_a_noisy_recording_makes_it_no_clearer() -> None:
     assert padded.snr_db == pytest.approx(alone.snr_db, abs=1.0)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.02])
+def test_a_constant_end_of_part_of_a_chunk_is_no_quiet(value: float) -> None:
+    noisy = SOUND[: SOUND.size - SOUND.size % 512] + noise(0.05, SOUND.size - SOUND.size % 512)
+    end = np.full(12_000 + 100, value, dtype=np.float32)
+    assert measure(noisy, end).snr_db == pytest.approx(measure(noisy).snr_db, abs=1.0)
+
+
 def test_an_offset_is_neither_level_nor_noise() -> None:
     quiet = 0.1 * SOUND + noise(1e-4)
     plain, shifted = measure(quiet), measure(quiet + np.float32(0.02))

@@ -11,6 +11,7 @@ from earwitness.finding import Abstention
 from earwitness.media import open_media
 from earwitness.pipeline import examine
 from earwitness.scorer import Scorer
+from earwitness.tracks import ChannelMeter
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples
 from tests.audio_files import write_audio, write_pcm_float
 from tests.speechlike import speechlike
@@ -123,3 +124,11 @@ def test_a_clipped_channel_is_told(tmp_path: Path) -> None:
     clipped = np.clip(speechlike(4.0) * 50.0, -1.0, 1.0).astype(np.float32)
     (said,) = warnings(write_pcm_float(tmp_path / "a.wav", np.stack([0.0 * clipped, clipped])))
     assert said.startswith("Channel 2 of 2 is clipped in ")
+
+
+def test_of_channels_that_change_the_longest_are_told_of() -> None:
+    sound, meter = speechlike(4.0), ChannelMeter()
+    for channels in (np.stack([sound, -sound]), np.stack([sound[:8_000]] * 6)):
+        meter.push(channels, channels.mean(axis=0))
+    assert meter.cancelled
+    assert meter.warnings()[0].startswith("The 2 channels cancel each other")

@@ -63,6 +63,22 @@ def test_the_examiner_stands_in_the_chain_of_custody(folder: Path, tmp_path: Pat
     assert {event["actor"] for event in custody["events"]} == {"J. Doe"}
 
 
+def test_sentences_of_another_version_are_told_apart_from_the_finding(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = json.loads((folder / "r.json").read_text())
+    report["method"]["tools"]["earwitness"] = "0.0.9"
+    report["limitations"] = ["As it was said then."]
+    (folder / "old.json").write_text(json.dumps(report))
+    assert main(verify(folder, report="old.json")) == 0
+    said = capsys.readouterr().out
+    assert "wording   differs in 1 places" in said
+    assert "As it was said then." in said
+    report["result"]["p_fake"] = 0.5
+    (folder / "old.json").write_text(json.dumps(report))
+    assert main(verify(folder, report="old.json")) == 6
+
+
 @pytest.mark.parametrize("prior", [0, 1, 2, -1, True, "0.5", None])
 def test_a_report_at_an_impossible_prior_is_told(
     folder: Path, capsys: pytest.CaptureFixture[str], prior: object

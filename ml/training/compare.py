@@ -17,14 +17,14 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.config import ConfigError, Experiment, load_experiment, parse
+from ml.config import ConfigError, DataConfig, Experiment, TrainConfig, load_experiment, parse
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import manifest_sha256
 from ml.evaluation.atomic_write import write_text
@@ -77,7 +77,7 @@ def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, qui
     key, begun = _key(experiment), out / CHECKPOINT_NAME
     kept = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
     if (kept is not None and kept.get(KEY) != key) or (
-        kept is None and begun.exists() and load(begun).experiment != experiment
+        kept is None and begun.exists() and _figures_of(load(begun).experiment) != _figures_of(experiment)
     ):
         raise ConfigError(
             f"{out} holds a run of another experiment or manifest: give another folder (--out), or remove it"
@@ -102,9 +102,23 @@ def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, qui
     return figures
 
 
+def _figures_of(experiment: Experiment) -> Experiment:
+    """All of it that decides the figures: of what `check_same_run` lets change that is how long it trains, too."""
+    train, data = TrainConfig(), DataConfig()
+    return replace(
+        experiment,
+        data=replace(experiment.data, cache_dir=data.cache_dir),
+        train=replace(
+            experiment.train,
+            checkpoint_every=train.checkpoint_every,
+            threads=train.threads,
+            loader_workers=train.loader_workers,
+        ),
+    )
+
+
 def _key(experiment: Experiment) -> str:
-    """Of all that a run is: what `check_same_run` lets change, as how long it is, changes the figures too."""
-    told = json.dumps(asdict(experiment), sort_keys=True, default=str)
+    told = json.dumps(asdict(_figures_of(experiment)), sort_keys=True, default=str)
     return hashlib.sha256(f"{told} {manifest_sha256(Path(experiment.data.manifest))}".encode()).hexdigest()
 
 

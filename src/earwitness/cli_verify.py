@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from earwitness.comparison import Difference
 from earwitness.onnx_detector import OnnxAudioDetector
 from earwitness.pipeline import ExamineOptions
 from earwitness.verification import Verification, as_dict, read_report, verify
@@ -37,14 +38,23 @@ def as_text(checked: Verification) -> str:
             f"          {checked.stated_sha256}, this one has\n          {checked.found_sha256}"
         )
     lines = [f"file      the same, SHA-256 {checked.found_sha256}", f"model     the same, {checked.model_version}"]
+    if checked.wording:
+        lines.append(
+            f"wording   differs in {len(checked.wording)} places, for another version of earwitness wrote it"
+        )
+        lines += _shown(checked.wording)
     if not checked.differences:
         return "\n".join(
             [*lines, "finding   the same, to the last digit", f"          not compared: {checked.not_compared}"]
         )
     lines.append(f"finding   differs in {len(checked.differences)} places")
-    lines += [
-        f"          {one.field}: {one.recorded!r} in the report, {one.repeated!r} now"
-        for one in checked.differences[:SHOWN_DIFFERENCES]
-    ]
+    lines += _shown(checked.differences)
     lines += [f"tools     {one.field}: {one.recorded!r} then, {one.repeated!r} now" for one in checked.tools]
     return "\n".join(lines)
+
+
+def _shown(found: tuple[Difference, ...]) -> list[str]:
+    return [
+        f"          {one.field}: {one.recorded!r} in the report, {one.repeated!r} now"
+        for one in found[:SHOWN_DIFFERENCES]
+    ]

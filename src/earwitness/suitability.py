@@ -23,6 +23,7 @@ from earwitness.waveform import SAMPLE_RATE_HZ, SILENCE_DBFS, Samples, seconds
 
 ANY_SPEECH_S = 0.2  # about one syllable; a detector of voices errs on less
 CLIPPED_AT = 0.99  # of full scale; resampling rounds the flat tops off
+NO_SOUND = 1e-18  # of a chunk's variance: digital silence; the last bit of 24 makes 1e-15
 LEVEL_STEP_DB = 0.5  # resolution of the level histograms
 LEVEL_CEILING_DBFS = 100.0  # a float file may lie above full scale
 NOISE_PERCENTILE = 10.0  # of the levels in pauses: the quiet between the words, not the coughs
@@ -111,7 +112,7 @@ class SuitabilityMeter:
         """
         spoken: NDArray[np.bool_] = self._voice.listen(chunks) >= SPEECH_PROBABILITY
         self._spoken.extend(spoken.tobytes())
-        sounding = np.ptp(chunks, axis=1) > 0.0
+        sounding = powers > NO_SOUND
         self._speech_levels.add(powers[spoken & sounding])
         self._pause_levels.add(powers[~spoken & sounding])
         self._speech_power += float(powers[spoken].sum())

@@ -4,6 +4,7 @@ Each of these is a sentence for the examiner (`MediaStream.warnings`); none chan
 """
 
 import math
+from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -31,24 +32,37 @@ GUESSED = ("aac", "ac3", "eac3", "amr", "gsm", "mpeg")
 """FFmpeg's names of containers that declare no length: it is guessed there from the first bytes' bit rate."""
 
 
+@dataclass(slots=True)
+class _Sums:
+    """Of one layout's channels, and of their average."""
+
+    powers: NDArray[np.float64]
+    clipped: NDArray[np.int64]
+    mean_power: float = 0.0
+    samples: int = 0
+
+
 class ChannelMeter:
-    """Running comparison of a stream's channels with their average; nothing where there is one channel."""
+    """Running comparison of a stream's channels with their average; nothing where there is one channel.
+
+    Where their number changes on the way, each has sums of its own, and the one that lasts longest is told of.
+    """
 
     def __init__(self) -> None:
-        self._powers: NDArray[np.float64] = np.zeros(0)
-        self._clipped: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._mean_power = 0.0
-        self._samples = 0
+        self._sums: dict[int, _Sums] = {}
 
     def push(self, sound: NDArray[np.float32], mono: Samples) -> None:
         """`sound` has the shape (channels, samples), `mono` is its mean over the channels."""
-        if len(sound) != self._powers.size:  # the stream's layout changed: the longest stretch so far is no better
-            self._powers, self._clipped = np.zeros(len(sound)), np.zeros(len(sound), dtype=np.int64)
-            self._mean_power, self._samples = 0.0, 0
-        self._powers += np.einsum("cs,cs->c", sound, sound, dtype=np.float64)
-        self._clipped += np.count_nonzero(np.abs(sound) >= CLIPPED_AT, axis=1)
-        self._mean_power += float(np.einsum("s,s->", mono, mono, dtype=np.float64))
-        self._samples += mono.size
+        count = len(sound)
+        sums = self._sums.setdefault(count, _Sums(np.zeros(count), np.zeros(count, dtype=np.int64)))
+        sums.powers += np.einsum("cs,cs->c", sound, sound, dtype=np.float64)
+        sums.clipped += np.count_nonzero(np.abs(sound) >= CLIPPED_AT, axis=1)
+        sums.mean_power += float(np.einsum("s,s->", mono, mono, dtype=np.float64))
+        sums.samples += mono.size
+
+    @property
+    def _longest(self) -> _Sums:
+        return max(self._sums.values(), key=lambda sums: sums.samples, default=NOTHING)
 
     @property
     def cancelled(self) -> bool:
@@ -57,11 +71,11 @@ class ChannelMeter:
         return loud.size > 1 and self._kept(loud) < CANCELLED_BELOW * 2.0 / loud.size
 
     def warnings(self) -> list[str]:
-        if self._samples == 0:
+        if self._longest.samples == 0:
             return []
-        count, found = self._powers.size, list[str]()
-        clipped = int(self._clipped.argmax())
-        share = float(self._clipped[clipped]) / self._samples
+        count, found = self._longest.powers.size, list[str]()
+        clipped = int(self._longest.clipped.argmax())
+        share = float(self._longest.clipped[clipped]) / self._longest.samples
         if share >= CLIPPED_NOTABLY:
             found.append(
                 f"Channel {clipped + 1} of {count} is clipped in {100 * share:.1f} % of its samples, which the average "
@@ -83,13 +97,18 @@ class ChannelMeter:
 
     def _loud(self) -> NDArray[np.float64]:
         """Powers of the channels that have a say in the average."""
-        weakest = self._powers.max(initial=0.0) * 10.0 ** (-WEAK_CHANNEL_DB / 10.0)
-        loud: NDArray[np.float64] = self._powers[(self._powers >= weakest) & (self._powers > 0.0)]
+        weakest = self._longest.powers.max(initial=0.0) * 10.0 ** (-WEAK_CHANNEL_DB / 10.0)
+        loud: NDArray[np.float64] = self._longest.powers[
+            (self._longest.powers >= weakest) & (self._longest.powers > 0.0)
+        ]
         return loud
 
     def _kept(self, loud: NDArray[np.float64]) -> float:
         """Power of the average of the loud channels over the mean of their powers, 0 to 1."""
-        return self._mean_power * (self._powers.size / loud.size) ** 2 / float(loud.mean())
+        return self._longest.mean_power * (self._longest.powers.size / loud.size) ** 2 / float(loud.mean())
+
+
+NOTHING = _Sums(np.zeros(0), np.zeros(0, dtype=np.int64))
 
 
 class Clock:

@@ -27,6 +27,12 @@ from earwitness.reporting.contents import NO_SECOND_LOOK, REPORT_VERSION, Subjec
 from earwitness.reporting.html import EMBEDDED, EMBEDDED_END
 from earwitness.reporting.second_look import look_again
 
+STANDING = (
+    "question", "propositions", "limitations", "undetermined", "glossary", "alignment", "method.preprocessing",
+    "method.verbal_scale", "findings.statements", "key_findings", "interpretation.meaning", "interpretation.polarity",
+    "result.polarity",
+)  # fmt: skip
+"""Where sentences stand that another version of this program may word otherwise."""
 BLOCKS = (
     "question", "propositions", "result", "findings", "key_findings", "interpretation", "validation", "timeline",
     "suitability", "limitations", "undetermined", "glossary", "alignment",
@@ -54,6 +60,8 @@ class Verification:
     """Of the finding and of the model's numbers; () as well where another file was not examined."""
     tools: tuple[Difference, ...] = ()
     """Versions that differ: they explain, and are no difference of the finding."""
+    wording: tuple[Difference, ...] = ()
+    """Of a report by another version of this program: sentences that it has otherwise, no difference of the finding."""
     not_compared: str = NOT_COMPARED
 
     @property
@@ -117,10 +125,12 @@ def verify(report: Mapping[str, Any], recording: Path, detector: OnnxAudioDetect
         )
     output = detector.analyze(DetectorInput(recording, {"filename": recording.name}))
     again = _repeated(report, recording, found, output, detector)
+    differing = differences(_compared(report), _compared(again))
+    tools = differences({"tools": method.get("tools")}, {"tools": again["method"]["tools"]})
+    may_reword = any(tool.field == "tools.earwitness" for tool in tools)
+    wording = tuple(one for one in differing if may_reword and one.field.startswith(STANDING))
     return replace(
-        told,
-        differences=differences(_compared(report), _compared(again)),
-        tools=differences({"tools": method.get("tools")}, {"tools": again["method"]["tools"]}),
+        told, differences=tuple(one for one in differing if one not in wording), wording=wording, tools=tools
     )
 
 

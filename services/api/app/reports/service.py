@@ -62,6 +62,7 @@ def issue(state: ServiceState, user: User, analysis_id: uuid.UUID, order: Order,
     outline, second_look = look or (None, NO_SECOND_LOOK)
     with state.database.read() as session:
         record, run = _newest(session, analysis_id)
+        seen = audit.newest_sequence(session)
     details = {
         "run_id": str(run.id),
         "report_version": order.version,
@@ -70,7 +71,9 @@ def issue(state: ServiceState, user: User, analysis_id: uuid.UUID, order: Order,
     }
     with state.database.write() as session:
         audit.append(session, EventType.REPORT_ISSUED, actor=user.name, analysis_id=analysis_id, details=details)
-        events = audit.of_analysis(session, analysis_id)
+        *before, this = audit.of_analysis(session, analysis_id)
+        # What happened since the record was read is not in this report, and so not in the trail that it lists either.
+        events = [*(event for event in before if event.sequence <= seen), this]
         made = report(
             record,
             run,

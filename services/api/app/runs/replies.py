@@ -10,6 +10,7 @@ against the types that they must have (docs/adr/0057). Arguments go to the worke
 import base64
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pebble.common.types import RemoteException, RemoteTraceback, Result, ResultStatus
 from pebble.pool.process import Acknowledgement, TaskProblem, TaskResult
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from earwitness import errors
 from earwitness.detector import DetectorOutput
@@ -35,6 +36,8 @@ from earwitness.reporting.outline import Outline
 
 MAX_REPLY_BYTES = 64 << 20
 """Six hours in windows of 4 s and all their frames are 3 MB, an outline is 1.5 MB."""
+
+MAX_DIGITS = 18  # of a signed whole number of 64 bits
 
 _OUTPUT = TypeAdapter(DetectorOutput)
 _MEDIA = TypeAdapter(MediaInfo)
@@ -63,7 +66,11 @@ class ReplyingContext(ForkServerContext):
         self._carries_replies: Iterator[bool] = itertools.cycle((False, True))
 
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802  the name is multiprocessing's
-        reader, writer = super().Pipe(duplex)
+        try:
+            reader, writer = super().Pipe(duplex)
+        except OSError:  # no descriptors are left: whoever begins anew asks for the one for tasks first, again
+            self._carries_replies = itertools.cycle((False, True))
+            raise
         if not next(self._carries_replies):
             return reader, writer
         return _replying(reader), _replying(writer)
@@ -98,7 +105,7 @@ def encode(message: Any) -> bytes:
 def decode(data: bytes) -> Acknowledgement | TaskResult:
     """Raises ReplyError."""
     try:
-        said = json.loads(data)
+        said = _loaded(data)
         match said:
             case {"taken": int(task), "by": int(worker)}:
                 return Acknowledgement(worker, task)
@@ -106,9 +113,29 @@ def decode(data: bytes) -> Acknowledgement | TaskResult:
                 return TaskResult(task, Result(ResultStatus.SUCCESS, _read(value)))
             case {"failed": int(task), "kind": str(kind), "text": str(text), "traceback": str(traceback)}:
                 return TaskResult(task, Result(ResultStatus.FAILURE, _raised(kind, text, traceback)))
-    except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
+    except (
+        Exception
+    ) as error:  # whatever it is: whoever reads on for all workers must not end by what one of them sends
         raise ReplyError(f"a worker sent what is no reply: {error}") from error
     raise ReplyError("a worker sent what is no reply")
+
+
+def _loaded(data: bytes) -> Any:
+    """JSON whose numbers are finite and fit into a column. Raises ValueError."""
+    return json.loads(data, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number that anything was measured as")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError("a whole number that no column holds")
+    return int(text)
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
@@ -129,12 +156,15 @@ def _value(value: Any) -> dict[str, Any]:
 def _read(value: dict[str, Any]) -> Any:
     match value:
         case {"output": dict(output)}:
-            _OUTPUT.validate_json(json.dumps(output))  # checks the types; what it makes of numbers is not wanted
+            _OUTPUT.validate_json(
+                json.dumps(output), strict=True
+            )  # checks; what it makes of numbers is not wanted
             return output_from_dict(output)
         case {"media": dict(media)}:
-            return _MEDIA.validate_python(media)
+            return _MEDIA.validate_json(json.dumps(media), strict=True)
         case {"outline": outline, "look": dict(look)}:
-            return None if outline is None else _outline_from_dict(outline), _SECOND_LOOK.validate_python(look)
+            read = None if outline is None else _outline_from_dict(outline)
+            return read, _SECOND_LOOK.validate_json(json.dumps(look), strict=True)
         case {"plain": plain}:
             return _from_plain(plain)
     raise ValueError("a value of no known form")

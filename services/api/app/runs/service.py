@@ -203,8 +203,8 @@ class Runner:
             with tracing.span("record"):
                 back = _way_back(claim, result)
                 if back is not None:
-                    self._hand_back(run, back, claim)
-                    log.warning("run_handed_back", run_id=str(run_id), error=str(result))
+                    if self._hand_back(run, back, claim):
+                        log.warning("run_handed_back", run_id=str(run_id), error=str(result))
                 else:
                     ended = self._end(run, claim, place.examined_s())
         if ended is None:
@@ -272,14 +272,16 @@ class Runner:
 
         return self._patiently(end, self._database.write, claim)
 
-    def _hand_back(self, run: DetectorRun, back: Callable[[Session], None], claim: Claim | None) -> None:
-        """Have the run begun anew, by another worker or later, and record no end of it."""
+    def _hand_back(self, run: DetectorRun, back: Callable[[Session], None], claim: Claim | None) -> bool:
+        """Have the run begun anew, by another worker or later, and record no end of it; False where another has it."""
 
-        def hand_back(session: Session) -> None:
-            if records.mark_waiting(session, run.analysis_id, run.id) is not None:
-                back(session)
+        def hand_back(session: Session) -> bool:
+            if records.mark_waiting(session, run.analysis_id, run.id) is None:
+                return False
+            back(session)
+            return True
 
-        self._patiently(hand_back, self._database.write, claim)
+        return self._patiently(hand_back, self._database.write, claim)
 
     def _patiently(
         self,

@@ -59,9 +59,9 @@ class WorkerPool:
         self._taken_within_s = taken_within_s
         self._stopping_s = stopping_s
         _tell_what_is_missing()
-        self._context = ReplyingContext()
-        self._context.set_forkserver_preload(PRELOADED)
-        self.board = Board(self._context, workers)
+        context = ReplyingContext()
+        context.set_forkserver_preload(PRELOADED)  # of all contexts: there is one fork server
+        self.board = Board(context, workers)
         self._initial = (model, memory_bytes, readable, self.board.cells)
         self._lock = threading.Lock()
         self._closed = False
@@ -167,7 +167,7 @@ class WorkerPool:
             max_workers=self._workers,
             initializer=worker.start,
             initargs=self._initial,
-            context=self._context,
+            context=ReplyingContext(),
         )
 
     def _schedule(
