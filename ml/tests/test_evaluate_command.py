@@ -18,6 +18,8 @@ from ml.evaluation.__main__ import main
 from ml.evaluation.scored_split import scoring_key
 from ml.tests.test_asv_scores import TRIALS_2019
 
+pytestmark = pytest.mark.pipeline
+
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "audio" / "latest.onnx"
 PATIENCE_S = 120.0

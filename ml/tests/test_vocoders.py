@@ -25,6 +25,8 @@ from ml.vocoders.networks import build
 from ml.vocoders.train import LEVEL_RMS, train_vocoder
 from ml.wav import to_pcm16
 
+pytestmark = pytest.mark.pipeline
+
 TINY = (
     VocoderConfig("spectral", "spectral", (64,), channels=16, mels=20),
     VocoderConfig("upsampling", "upsampling", (8, 8), channels=16, mels=20),
