@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import structlog
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from structlog._config import BoundLoggerLazyProxy
 
 from app import logs
 
@@ -138,6 +140,11 @@ def test_logs_are_one_json_object_a_line_with_the_request_id(
         client.get("/health?secret=1", headers={"X-Request-ID": "find-me"})
     finally:
         structlog.configure(**structlog_before)
+        for module in list(
+            sys.modules.values()
+        ):  # loggers keep what they were configured with when they first spoke
+            if isinstance(logger := vars(module).get("log"), BoundLoggerLazyProxy):
+                vars(logger).pop("bind", None)
         logging.getLogger().handlers[:], level = before
         logging.getLogger().setLevel(level)
     lines: list[dict[str, Any]] = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
