@@ -8,8 +8,8 @@ Tables of the file are the fields of `Experiment`; `[model]` belongs to the arch
 """
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -145,6 +145,12 @@ class TrainConfig:
             )
 
 
+OF_LENGTH = ("max_steps", "patience", "evaluate_every")
+"""Keys of `[train]` that say how long a run may take: it may go on with others."""
+OF_MACHINE = ("checkpoint_every", "threads", "loader_workers")
+"""And those that change nothing but what the run costs this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Experiment:
     name: str
@@ -169,6 +175,12 @@ class Experiment:
         names = [vocoder.name for vocoder in self.vocoders]
         if len(set(names)) < len(names):
             raise ConfigError("every vocoder needs a name of its own")
+
+
+def train_defaulted(experiment: Experiment, keys: Sequence[str]) -> Experiment:
+    """`experiment` with these keys of `[train]` at their defaults: for comparing what is left."""
+    defaults = {key: getattr(TrainConfig(), key) for key in keys}
+    return replace(experiment, train=replace(experiment.train, **defaults))
 
 
 def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.calibration import Calibration, posterior
+from earwitness.calibration import Calibration, at_even_odds, posterior
 
 CALIBRATION = Calibration(slope=2.0, intercept=-1.0, llr_min=-5.0, llr_max=4.0)
 numbers = st.floats(-1e6, 1e6)
@@ -49,6 +49,12 @@ def test_both_propositions_add_up_to_one(llr: float, prior: float) -> None:
 def test_certainty_beforehand_is_refused(prior: float) -> None:
     with pytest.raises(ValueError, match="prior"):
         posterior(0.0, prior)
+
+
+@pytest.mark.parametrize("prior", [0.001, 0.3, 0.5, 0.99])
+@pytest.mark.parametrize("llr", [-4.0, 0.0, 2.5])
+def test_at_even_odds_a_probability_is_that_of_its_ratio_alone(llr: float, prior: float) -> None:
+    assert at_even_odds(posterior(llr, prior), prior) == pytest.approx(posterior(llr))
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from earwitness.scorer import Scorer, load_scorer
 from earwitness.waveform import Samples, sample_count
 from earwitness.windows import iter_windows
 from ml.augment import NoiseBank, augment
-from ml.config import ConfigError, DataConfig, Experiment, TrainConfig, load_experiment
+from ml.config import OF_LENGTH, OF_MACHINE, ConfigError, DataConfig, Experiment, TrainConfig, load_experiment
 from ml.datasets.errors import DatasetError
 from ml.evaluation.conditions import CONDITIONS
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
@@ -73,8 +73,6 @@ IGNORED_DATA = (
     "copy_share", "neural_share", "splice_share", "companion_donors", "companion_share", "source_balance",
     "source_pairing",
 )  # fmt: skip
-HARMLESS_TRAIN = ("max_steps", "evaluate_every", "patience", "checkpoint_every", "threads", "loader_workers")
-"""Of `[train]`: how long a later stage may take, how often it reports, and how much of the machine."""
 LISTENED_CLIPS = 256  # half of them augmented: thirty thousand frames for up to two thousand numbers
 
 FloatArray = NDArray[np.float64]
@@ -90,7 +88,7 @@ def listener(network: SpoofNetwork) -> RecogniserMember:
 
 def check_heeded(experiment: Experiment) -> None:
     """ConfigError that names what the experiment asks for and heads on layers that stay are trained without."""
-    of_train = [f.name for f in fields(TrainConfig) if f.name not in HARMLESS_TRAIN]
+    of_train = [f.name for f in fields(TrainConfig) if f.name not in (*OF_LENGTH, *OF_MACHINE)]
     tables = (("data", DataConfig(), IGNORED_DATA), ("train", TrainConfig(), of_train))
     ignored = [
         f"{table}.{key}"

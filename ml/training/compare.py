@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.config import ConfigError, DataConfig, Experiment, TrainConfig, load_experiment, parse
+from ml.config import OF_MACHINE, ConfigError, DataConfig, Experiment, load_experiment, parse, train_defaulted
 from ml.datasets.errors import DatasetError
 from ml.datasets.manifest import manifest_sha256
 from ml.evaluation.atomic_write import write_text
@@ -104,17 +104,8 @@ def run_one(experiment: Experiment, out: Path, conditions: Sequence[str], *, qui
 
 def _figures_of(experiment: Experiment) -> Experiment:
     """All of it that decides the figures: of what `check_same_run` lets change that is how long it trains, too."""
-    train, data = TrainConfig(), DataConfig()
-    return replace(
-        experiment,
-        data=replace(experiment.data, cache_dir=data.cache_dir),
-        train=replace(
-            experiment.train,
-            checkpoint_every=train.checkpoint_every,
-            threads=train.threads,
-            loader_workers=train.loader_workers,
-        ),
-    )
+    anywhere = replace(experiment, data=replace(experiment.data, cache_dir=DataConfig().cache_dir))
+    return train_defaulted(anywhere, OF_MACHINE)
 
 
 def _key(experiment: Experiment) -> str:

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ml.config import ConfigError, Experiment, TrainConfig
+from ml.config import OF_LENGTH, OF_MACHINE, ConfigError, Experiment, TrainConfig, train_defaulted
 from ml.datasets.manifest import Clip, manifest_sha256, read_manifest
 from ml.evaluation.atomic_write import write_text
 from ml.evaluation.metrics import eer_by_kind, equal_error_rate, roc_auc
@@ -275,14 +275,9 @@ def check_same_run(saved: Checkpoint, experiment: Experiment, run_dir: Path) -> 
 
     The length of the run, how often it reports and how much of the machine it takes may change. Raises ConfigError.
     """
-
-    def fixed(value: Experiment) -> Experiment:
-        free = ("max_steps", "patience", "evaluate_every", "checkpoint_every", "threads", "loader_workers")
-        defaults = TrainConfig()
-        return replace(value, train=replace(value.train, **{name: getattr(defaults, name) for name in free}))
-
     same_data = saved.provenance.get("manifest_sha256") == manifest_sha256(Path(experiment.data.manifest))
-    if not same_data or fixed(saved.experiment) != fixed(experiment):
+    one, other = (train_defaulted(value, (*OF_LENGTH, *OF_MACHINE)) for value in (saved.experiment, experiment))
+    if not same_data or one != other:
         what = "experiment" if same_data else "manifest"
         raise ConfigError(
             f"{run_dir} holds a run of another {what}: give another folder (--out), or start anew (--fresh)"

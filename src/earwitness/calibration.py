@@ -45,3 +45,9 @@ def posterior(llr: float, prior: float = DEFAULT_PRIOR) -> float:
         return 1.0 / (1.0 + math.exp(-log_odds))
     odds = math.exp(log_odds)
     return odds / (1.0 + odds)
+
+
+def at_even_odds(p_fake: float, prior: float) -> float:
+    """What `p_fake`, stated at `prior`, is at a prior of one half."""
+    odds = p_fake * (1.0 - prior)
+    return odds / (odds + (1.0 - p_fake) * prior)

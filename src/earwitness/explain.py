@@ -19,6 +19,7 @@ The words are in `earwitness.explain_catalogue`.
 
 from dataclasses import dataclass
 
+from earwitness.calibration import at_even_odds
 from earwitness.clock import clock
 from earwitness.deletion import WHOLE_SHARE
 from earwitness.explain_catalogue import Code, percent, sentence
@@ -160,17 +161,11 @@ def _window(finding: Finding, stretch: Stretch, thresholds: Thresholds) -> Expla
     if finding.evidence_verdict is Verdict.DEEPFAKE:
         code = Code.STRETCH_STRONGEST
     else:
-        at_even_odds = (
-            stretch.p_fake if finding.at_prior is None else _without_prior(stretch.p_fake, finding.at_prior)
+        by_itself = (
+            stretch.p_fake if finding.at_prior is None else at_even_odds(stretch.p_fake, finding.at_prior.prior)
         )
-        code = Code.STRETCH_STANDS_OUT if at_even_odds > thresholds.t_low else Code.STRETCH_HARMLESS
+        code = Code.STRETCH_STANDS_OUT if by_itself > thresholds.t_low else Code.STRETCH_HARMLESS
     return sentence(code, start_s=stretch.start_s, end_s=stretch.end_s, p_fake=stretch.p_fake)
-
-
-def _without_prior(p_fake: float, at: AtPrior) -> float:
-    """The probability that `p_fake`, stated at `at.prior`, is at a prior of one half."""
-    odds = p_fake * (1.0 - at.prior)
-    return odds / (odds + (1.0 - p_fake) * at.prior)
 
 
 def _where(stretches: tuple[SuspiciousStretch, ...]) -> str:

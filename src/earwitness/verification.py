@@ -40,6 +40,7 @@ BLOCKS = (
 """What rests on the recording, the model and this program alone."""
 EVIDENCE = (
     "media_type", "size_bytes", "container", "codec", "sample_rate_hz", "channels", "declared_duration_s", "duration_s",
+    "sha256_at_receipt", "sha256_at_analysis", "integrity", "derived",
 )  # fmt: skip
 METHOD = (
     "model_version", "calibration", "thresholds", "thresholds_chosen", "limits", "window_s", "hop_s",
@@ -86,12 +87,7 @@ def read_report(path: Path) -> dict[str, Any]:
     try:
         stated = (report["status"], report["evidence"]["sha256_at_receipt"], report["method"]["graph_sha256"])
         posterior(0.0, report["method"]["prior"])
-        (
-            [report["evidence"][name] for name in EVIDENCE],
-            report["evidence"]["derived"],
-            report["robustness"]["panel"],
-        )
-        [report[name] for name in BLOCKS]
+        _compared(report)["robustness"]["panel"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no whole report: {error!r}") from error
     if stated[0] != "DONE":
@@ -159,20 +155,19 @@ def _repeated(
     again: dict[str, Any] = json.loads(json.dumps(repeated))
     if report["robustness"]["panel"] is None:  # that there is none, and why, is no finding
         again["robustness"] = report["robustness"]
-    if report["evidence"].get("sha256_at_analysis") is None:  # nobody hashed it then
+    if report["evidence"]["sha256_at_analysis"] is None:  # nobody hashed it then
         again["evidence"].update(sha256_at_analysis=None, integrity="not_checked")
     return again
 
 
 def _compared(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a report that a second examination must come to as well."""
+    """The parts of a report that a second examination must come to as well. Raises KeyError where one is missing."""
     evidence, method = report["evidence"], report["method"]
-    hashes = ("sha256_at_receipt", "sha256_at_analysis", "integrity", "derived")
     return {
-        "evidence": {name: evidence.get(name) for name in (*EVIDENCE, *hashes)},
+        "evidence": {name: evidence[name] for name in EVIDENCE},
         "method": {name: method.get(name) for name in METHOD},
         "robustness": report["robustness"],
-        **{name: report.get(name) for name in BLOCKS},
+        **{name: report[name] for name in BLOCKS},
     }
 
 
