@@ -28,7 +28,7 @@ from earwitness.scorer import Scorer
 from earwitness.signals import Listener
 from earwitness.signals.meter import Context
 from earwitness.signals.usual import UsualRanges, load_usual_ranges
-from earwitness.suitability import Measurements, SuitabilityMeter, abstentions
+from earwitness.suitability import Measurements, SuitabilityMeter, abstentions, carried_hz
 from earwitness.tally import Tally
 from earwitness.timeline import Timeline, TimelineFound
 from earwitness.waveform import Samples, sample_count
@@ -194,10 +194,9 @@ class _Examination:
         if info.codec is None:
             return None
         measured = self._meter.measurements()
-        if measured.bandwidth_hz is None or info.sample_rate_hz is None:
+        if measured.bandwidth_hz is None:
             return measured
-        # Resampling and smoothing let some of the spectrum spill over the end of what the file can hold.
-        return replace(measured, bandwidth_hz=min(measured.bandwidth_hz, info.sample_rate_hz / 2.0))
+        return replace(measured, bandwidth_hz=min(measured.bandwidth_hz, carried_hz(info)))
 
     def _at_prior(self, llr: float | None) -> AtPrior | None:
         if llr is None or self.options.prior == DEFAULT_PRIOR:

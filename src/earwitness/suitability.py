@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.finding import Abstention
+from earwitness.finding import Abstention, MediaInfo
 from earwitness.model_spec import SuitabilityLimits
 from earwitness.vad import CHUNK_S, CHUNK_SAMPLES, SPEECH_PROBABILITY, VoiceDetector
 from earwitness.waveform import SAMPLE_RATE_HZ, SILENCE_DBFS, Samples, seconds
@@ -148,6 +148,14 @@ class SuitabilityMeter:
         smooth = np.convolve(self._speech_spectrum, kernel, mode="same")
         present = np.flatnonzero(smooth >= smooth.max() * 10.0 ** (-BAND_RANGE_DB / 10.0))
         return float(present[-1] * SAMPLE_RATE_HZ / CHUNK_SAMPLES)
+
+
+def carried_hz(media: MediaInfo) -> float:
+    """The highest frequency that both the file and the sound as it is examined can hold.
+
+    What is measured above it, resampling and smoothing let spill over.
+    """
+    return min(media.sample_rate_hz or SAMPLE_RATE_HZ, SAMPLE_RATE_HZ) / 2
 
 
 def abstentions(

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from earwitness.grounds import Signal
 from earwitness.signals.frames import BIN_HZ, Frames, SpeechSpectrum
 from earwitness.signals.meter import FEWEST_SPEECH_FRAMES, Context
+from earwitness.suitability import carried_hz
 
 LOWEST_EDGE_HZ = 1_500.0  # below, formants make steps of their own
 HIGHEST_EDGE_HZ = 7_500.0  # so that there is a band beyond the edge to compare with
@@ -31,8 +32,7 @@ class Bandwidth:
         edge_hz, drop_db = None, None
         if self._speech.frames >= FEWEST_SPEECH_FRAMES and self._speech.power.max() > 0.0:
             edge_hz, drop_db = steepest_fall(self._speech.power)
-            if context.media.sample_rate_hz is not None:  # smoothing moves the end of the file's own band outwards
-                edge_hz = min(edge_hz, context.media.sample_rate_hz / 2.0)
+            edge_hz = min(edge_hz, carried_hz(context.media))
         return (
             Signal("bandwidth_hz", "Bandwidth", context.measured.bandwidth_hz, "Hz", BANDWIDTH_REFERENCE),
             Signal("cutoff_hz", "Steepest edge", edge_hz, "Hz", CUTOFF_REFERENCE),

@@ -14,6 +14,7 @@ from earwitness.grounds import Signal
 from earwitness.signals.bandwidth import Bandwidth
 from earwitness.signals.frames import BIN_HZ, Frames
 from earwitness.signals.meter import FEWEST_SPEECH_FRAMES, Context
+from earwitness.suitability import carried_hz
 from earwitness.waveform import SAMPLE_RATE_HZ
 
 LOSSLESS_PREFIXES = ("pcm_s", "pcm_u", "pcm_f")  # linear; pcm_alaw and pcm_mulaw are not
@@ -64,11 +65,11 @@ class CodecTraces:
         cliffs, unused_hz, generations = None, None, None
         _, edge, drop = self._edges.signals(context)
         if self._frames >= FEWEST_SPEECH_FRAMES and edge.value is not None and drop.value is not None:
-            carried_hz = _carried_hz(context.media)
-            if carried_hz >= SAMPLE_RATE_HZ / 2:  # elsewhere the resampler's edge is a cliff in every frame
+            top_hz = carried_hz(context.media)
+            if top_hz >= SAMPLE_RATE_HZ / 2:  # elsewhere the resampler's edge is a cliff in every frame
                 cliffs = self._cliffs / self._frames
-            steep = drop.value >= STEEP_DB and edge.value < NEAR_THE_TOP * carried_hz
-            unused_hz = carried_hz - edge.value if steep else 0.0
+            steep = drop.value >= STEEP_DB and edge.value < NEAR_THE_TOP * top_hz
+            unused_hz = top_hz - edge.value if steep else 0.0
             generations = float(1 + _earlier(context.media, edge.value if steep else None, cliffs or 0.0))
         lossy = None if context.media.codec is None else float(is_lossy(context.media.codec))
         return (
@@ -89,11 +90,6 @@ def _has_cliff(power: NDArray[np.float32]) -> NDArray[np.bool_]:
     bands = pairs[:, :-2] + pairs[:, 2:]  # sums over CLIFF_BINS, which are 4
     falls = bands[:, : -CLIFF_BINS - 1] - bands[:, CLIFF_BINS + 1 :]  # one bin lies between the two
     return np.asarray((falls >= CLIFF_DB * CLIFF_BINS / DB_PER_E).any(axis=1), dtype=np.bool_)
-
-
-def _carried_hz(media: MediaInfo) -> float:
-    rate_hz = min(media.sample_rate_hz or SAMPLE_RATE_HZ, SAMPLE_RATE_HZ)
-    return rate_hz / 2
 
 
 def _earlier(media: MediaInfo, edge_hz: float | None, cliffs: float) -> int:
