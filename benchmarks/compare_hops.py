@@ -1,10 +1,11 @@
-"""What leaving out the overlap of windows does to the finding on long recordings made of real speech.
+"""What leaving out the overlap of windows does to the finding on recordings made of real speech, and what chance does.
 
     python benchmarks/compare_hops.py --manifest runs/manifests/earcorpus.csv [--split dev] [--recordings 20]
 
 Clips of one class are joined to recordings of five minutes, scored every 2 s as short recordings are, and compared with
-every second window of the same, which is what a hop of 4 s scores. Then a synthetic passage of 12 s is put into each
-human recording, and the suspicious stretches found with and without overlap are compared with it.
+every second window of the same, which is what a hop of 4 s scores. Then a synthetic passage is put into each human
+recording, and the suspicious stretches found with and without overlap are compared with it: all of them, and those
+that reports mark, which human speech of the length has less than once by chance (`earwitness.chance`).
 """
 
 import argparse
@@ -15,6 +16,7 @@ import numpy as np
 
 from earwitness.calibration import DEFAULT_PRIOR
 from earwitness.canonical import canonicalise
+from earwitness.grounds import SuspiciousStretch
 from earwitness.media import read_waveform
 from earwitness.model_spec import default_model_path
 from earwitness.scorer import Scorer, load_scorer
@@ -25,8 +27,9 @@ from ml.datasets.manifest import Clip, read_manifest
 
 SEED = 1
 LONGEST_S = 300.0
-LENGTHS_S = (60.0, 120.0, 300.0)
-PASSAGE_S = 12.0
+LENGTHS_S = (16.0, 30.0, 60.0, 120.0, 300.0)
+SPLICED_S = (60.0, 300.0)
+PASSAGES_S = (1.0, 2.0, 4.0, 12.0)
 BATCH = 8
 
 
@@ -105,23 +108,43 @@ def _all_speech(_start_s: float, _end_s: float) -> float:
 def _compare_stretches(
     human: list[Samples], spoof: list[Samples], scorer: Scorer, random: np.random.Generator
 ) -> None:
-    print(f"\na synthetic passage of {PASSAGE_S:g} s in 5 minutes of human speech, {len(human)} recordings")
-    counts = {1: [0, 0], 2: [0, 0]}
-    for sound, other in zip(human, spoof, strict=True):
-        start_s = float(random.uniform(20.0, 260.0))
-        spliced = sound[: sample_count(300.0)].copy()
-        passage = slice(sample_count(start_s), sample_count(start_s + PASSAGE_S))
-        spliced[passage] = other[: sample_count(PASSAGE_S)]
-        scored = _scored(spliced, scorer)
-        for step, (found, false) in counts.items():
-            timeline = Timeline(scorer.spec.calibration, scorer.spec.thresholds, DEFAULT_PRIOR)
-            for at_s, score, frames in scored[::step]:
-                timeline.add(at_s, score, frames, scorer.spec.frame_hop_s, _all_speech)
-            stretches = timeline.finish(300.0, _all_speech).stretches
-            hits = [s for s in stretches if s.start_s < start_s + PASSAGE_S and start_s < s.end_s]
-            counts[step] = [found + bool(hits), false + len(stretches) - len(hits)]
-    for step, (found, false) in counts.items():
-        print(f"  every {2 * step} s: found in {found} of {len(human)}; {false} stretches elsewhere")
+    print(
+        f"\nsynthetic passages in human speech, {len(human)} recordings of each kind; found: recordings with a stretch "
+        "that touches the passage; elsewhere: stretches a recording that don't"
+    )
+    print("  length  passage  windows every   all: found, elsewhere   marked: found, elsewhere")
+    for length_s in SPLICED_S:
+        for passage_s in PASSAGES_S:
+            counts = {step: {True: [0, 0], False: [0, 0]} for step in (1, 2)}
+            for sound, other in zip(human, spoof, strict=True):
+                start_s = float(random.uniform(0.1 * length_s, 0.9 * length_s - passage_s))
+                spliced = sound[: sample_count(length_s)].copy()
+                passage = slice(sample_count(start_s), sample_count(start_s + passage_s))
+                spliced[passage] = other[: sample_count(passage_s)]
+                scored = _scored(spliced, scorer)
+                for step, by_marked in counts.items():
+                    for marked, count in by_marked.items():
+                        stretches = _stretches(scored, step, scorer, length_s, marked=marked)
+                        hits = [s for s in stretches if s.start_s < start_s + passage_s and start_s < s.end_s]
+                        count[0] += bool(hits)
+                        count[1] += len(stretches) - len(hits)
+            for step, by_marked in counts.items():
+                (found, false), (found_marked, false_marked) = by_marked[False], by_marked[True]
+                print(
+                    f"  {length_s:4.0f} s  {passage_s:5.0f} s  {step * scorer.spec.window.hop_s:9.0f} s"
+                    f"{found:14d}{false / len(human):10.2f}{found_marked:18d}{false_marked / len(human):10.2f}"
+                )
+
+
+def _stretches(
+    scored: Scored, step: int, scorer: Scorer, length_s: float, *, marked: bool
+) -> tuple[SuspiciousStretch, ...]:
+    spec = scorer.spec
+    chance = spec.chance_at(step * spec.window.hop_s) if marked else None
+    timeline = Timeline(spec.calibration, spec.thresholds, DEFAULT_PRIOR, chance)
+    for at_s, score, frames in scored[::step]:
+        timeline.add(at_s, score, frames, spec.frame_hop_s, _all_speech)
+    return timeline.finish(length_s, _all_speech).stretches
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from tests.speechlike import speechlike
 
 
 def stretch(start_s: float, end_s: float, llr: float = 3.0) -> SuspiciousStretch:
-    return SuspiciousStretch(start_s, end_s, 0.9, llr, (start_s + end_s) / 2)
+    return SuspiciousStretch(start_s, end_s, 0.9, llr, (start_s + end_s) / 2, weight=llr * (end_s - start_s))
 
 
 def hissing(samples: Samples) -> Samples:

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from earwitness.chance import StretchChance
 from earwitness.errors import ModelMismatchError, ModelNotFoundError
 from earwitness.model_spec import (
     MODEL_ENVIRONMENT_VARIABLE,
@@ -27,8 +29,21 @@ def without(key: str) -> str:
     return json.dumps(raw)
 
 
+CHANCE = {"hop_s": 2.0, "per_minute": 4.0, "heavy_per_minute": 2.0, "decay": 0.1}
+
+
 def test_what_is_written_is_read_back_equal() -> None:
     assert parse_spec(SPEC.to_json()) == SPEC
+    measured = replace(SPEC, stretch_chance=(StretchChance(**CHANCE), StretchChance(4.0, 5.0, 3.0, 0.1)))
+    assert parse_spec(measured.to_json()) == measured
+
+
+def test_the_chance_of_stretches_goes_by_the_hop() -> None:
+    """A spec of before it was measured has none."""
+    assert parse_spec(without("stretch_chance")).stretch_chance == ()
+    measured = replace(SPEC, stretch_chance=(StretchChance(**CHANCE),))
+    assert measured.chance_at(2.0) == StretchChance(**CHANCE)
+    assert measured.chance_at(4.0) is None
 
 
 def test_the_text_is_stable() -> None:
@@ -58,6 +73,10 @@ def test_the_text_is_stable() -> None:
         (changed(limits={**json.loads(SPEC.to_json())["limits"], "min_snr_db": None}), "min_snr_db is None"),
         (changed(sample_rate_hz=8_000), "8000 Hz"),
         (changed(canonical_version=99), "canonical view 99"),
+        (changed(stretch_chance=[{**CHANCE, "decay": 0.0}]), "stretches by chance need"),
+        (changed(stretch_chance=[{**CHANCE, "heavy_per_minute": 5.0}]), "no smaller"),
+        (changed(stretch_chance=[{**CHANCE, "per_minute": "many"}]), "ill-formed"),
+        (changed(stretch_chance=[{"hop_s": 2.0}]), "per_minute"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_the_reason(text: str, message: str) -> None:

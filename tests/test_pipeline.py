@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earwitness.chance import StretchChance
 from earwitness.detector import DetectorOutput
 from earwitness.errors import EmptyMediaError, UnreadableMediaError
 from earwitness.finding import Abstention, Verdict
@@ -305,14 +306,33 @@ def test_a_long_recording_takes_constant_memory(tmp_path: Path, toy_model: Path,
     windows, duration_s, growth = growth_kib(toy_model, short, long)
 
     assert duration_s == minutes * 60.0
-    assert windows == (minutes * 30 - 1 if minutes < 5 else minutes * 15)  # long ones without overlap
+    assert windows == minutes * 15  # without overlap
     assert growth < 6 * 1024 + windows
+
+
+def test_stretches_are_weighed_against_chance_at_the_hop_that_the_recording_had(
+    tmp_path: Path,
+) -> None:
+    """Half of each recording hisses, which the toy takes for synthesis."""
+    overlapping, apart = StretchChance(2.0, 3.0, 2.0, 0.05), StretchChance(4.0, 6.0, 5.0, 0.05)
+    scorer = load_scorer(write_toy_model(tmp_path, stretch_chance=(overlapping, apart)))
+    for length_s, chance in ((20.0, overlapping), (40.0, apart)):
+        sound = repeated(muffled(speechlike(10.0)), length_s)
+        half = sound.size // 2
+        sound[:half] = hissing(repeated(speechlike(10.0), length_s))[:half]
+        output = examined(write_audio(tmp_path / "a.wav", sound), scorer)
+        assert output.grounds is not None
+        assert output.grounds.stretches
+        for stretch in output.grounds.stretches:
+            assert stretch.weight is not None
+            minutes = output.signals["speech_s"] / 60.0
+            assert stretch.expected_by_chance == pytest.approx(chance.expected(stretch.weight, minutes), rel=0.15)
 
 
 def test_a_long_recording_is_judged_alike_without_overlap(tmp_path: Path, toy_scorer: Scorer) -> None:
     path = write_audio(tmp_path / "a.wav", hissing(repeated(speechlike(30.0), 62.0)))
 
-    overlapping, apart = examined(path, toy_scorer), examined(path, toy_scorer, long_recording_s=60.0)
+    overlapping, apart = examined(path, toy_scorer, long_recording_s=100.0), examined(path, toy_scorer)
 
     assert [window.start_s for window in apart.windows] == [*range(0, 60, 4), 58.0]
     assert len(overlapping.windows) == 30

@@ -22,6 +22,7 @@ from earwitness.report import (
 )
 from earwitness.report import build_report as build_version_1
 from earwitness.report import report_schema as schema_of_version_1
+from earwitness.reporting import tables
 from earwitness.reporting.contents import REPORT_VERSION, Derived, SecondLook, report_schema
 from earwitness.reporting.second_look import look_again
 from earwitness.scorer import Scorer
@@ -119,6 +120,24 @@ def test_at_another_prior_the_meaning_speaks_of_no_evidence_and_the_error_rates_
     assert "vidence of synthesis" not in made["interpretation"]["meaning"]
     assert OTHER_PRIOR in made["limitations"]
     assert OTHER_PRIOR not in a_report(an_output())["limitations"]
+
+
+def test_beside_a_stretch_stands_what_chance_expects() -> None:
+    """As many figures as they are good for; of a run from before it was measured, a dash."""
+    rare = replace(GROUNDS.stretches[0], expected_by_chance=2.3e-9)
+    report = a_report(an_output(grounds=replace(GROUNDS, stretches=(*GROUNDS.stretches, rare))))
+    assert [one["expected_by_chance"] for one in report["findings"]["stretches"]] == [0.021, 0.31, None, 2.3e-9]
+    table = tables.stretches(report["findings"]["stretches"], [])
+    column = table.header.index("By chance")
+    assert [row[column] for row in table.rows] == ["0.021", "0.31", "-", "< 0.001"]
+    told = dict(tables.method(report))["Stretches by chance, a minute"]
+    assert told == "windows every 2 s: 3.56, of a weight w above 0 2.25 x exp(-0.141 w)"
+    assert (
+        dict(tables.method({**report, "method": {**report["method"], "stretch_chance": []}}))[
+            "Stretches by chance, a minute"
+        ]
+        == "-"
+    )
 
 
 def test_marked_stretches_come_with_their_limit() -> None:

@@ -1,3 +1,4 @@
+import math
 import pickle
 from collections.abc import Sequence
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from earwitness.calibration import Calibration
+from earwitness.chance import MAX_EXPECTED, StretchChance
 from earwitness.policy import Thresholds
 from earwitness.timeline import FRAME_S, MAX_CURVE_POINTS, MAX_STRETCHES, Timeline, TimelineFound
 
@@ -18,13 +20,16 @@ def talking(start_s: float, end_s: float) -> float:
     return 1.0
 
 
-def timeline() -> Timeline:
-    return Timeline(CALIBRATION, THRESHOLDS, prior=0.5)
+CHANCE = StretchChance(hop_s=2.0, per_minute=4.0, heavy_per_minute=2.0, decay=0.1)
 
 
-def scored(frames: Sequence[float], speech=talking) -> TimelineFound:
+def timeline(chance: StretchChance | None = None) -> Timeline:
+    return Timeline(CALIBRATION, THRESHOLDS, prior=0.5, chance=chance)
+
+
+def scored(frames: Sequence[float], speech=talking, chance: StretchChance | None = None) -> TimelineFound:
     """A recording whose frames have these scores, seen through windows of 4 s every 2 s."""
-    made = timeline()
+    made = timeline(chance)
     duration_s = len(frames) * FRAME_S
     starts_s = [2.0 * n for n in range(max(1, int((duration_s - 4.0) / 2.0) + 1))]
     if duration_s > 4.0:
@@ -45,6 +50,45 @@ def test_a_stretch_is_found_with_start_end_and_strength() -> None:
     assert stretch.start_s < stretch.peak_s < stretch.end_s
     assert 0.8 < stretch.strength <= 1.0
     assert 2.0 < stretch.llr <= 6.0
+
+
+def test_a_stretch_weighs_what_its_frames_have_beyond_the_upper_threshold() -> None:
+    frames = np.full(100, -3.0)
+    frames[40:52] = 4.0
+    (stretch,) = scored(frames).stretches
+    assert stretch.weight is not None
+    count = round(stretch.weight / (stretch.llr - math.log(4.0)))  # 0.8 is 4 to 1
+    assert 10 <= count <= 14
+    assert stretch.weight == pytest.approx(count * (stretch.llr - math.log(4.0)))
+    assert stretch.expected_by_chance is None
+
+
+def test_what_human_speech_of_the_length_has_by_chance_is_not_marked() -> None:
+    short, long = np.full(100, -3.0), np.full(1_200, -3.0)
+    short[40:46] = long[40:46] = 4.0
+    long[600:640] = 4.0
+    (alone,) = scored(short, chance=CHANCE).stretches
+    assert len(scored(long).stretches) == 2
+    (heavy,) = scored(long, chance=CHANCE).stretches
+    assert heavy.start_s == pytest.approx(600 * FRAME_S, abs=0.33)
+    for stretch, frames in ((alone, short), (heavy, long)):
+        assert stretch.weight is not None
+        assert stretch.expected_by_chance is not None
+        assert stretch.expected_by_chance < MAX_EXPECTED
+        minutes = frames.size * FRAME_S / 60.0
+        assert stretch.expected_by_chance == pytest.approx(CHANCE.expected(stretch.weight, minutes), rel=0.05)
+
+
+def test_only_speech_counts_as_searched() -> None:
+    """The rest of a long recording is silent: nothing could be found there by chance."""
+    frames = np.full(1_200, -3.0)
+    frames[40:46] = 4.0
+
+    def at_first(start_s: float, end_s: float) -> float:
+        return 1.0 if end_s <= 100 * FRAME_S else 0.0
+
+    assert scored(frames, chance=CHANCE).stretches == ()
+    assert len(scored(frames, at_first, CHANCE).stretches) == 1
 
 
 def test_a_quiet_recording_has_none() -> None:

@@ -129,6 +129,6 @@ def test_a_clipped_channel_is_told(tmp_path: Path) -> None:
 def test_of_channels_that_change_the_longest_are_told_of() -> None:
     sound, meter = speechlike(4.0), ChannelMeter()
     for channels in (np.stack([sound, -sound]), np.stack([sound[:8_000]] * 6)):
-        meter.push(channels, channels.mean(axis=0))
+        meter.push(channels, channels.mean(axis=0), float(np.abs(channels).max()))
     assert meter.cancelled
     assert meter.warnings()[0].startswith("The 2 channels cancel each other")

@@ -46,7 +46,7 @@ def test_a_page_is_read_like_its_json(folder: Path, tmp_path: Path) -> None:
 
 def test_a_report_on_a_long_recording_is_confirmed(folder: Path, tmp_path: Path) -> None:
     """Its windows do not overlap, other than the model's plan says."""
-    write_audio(tmp_path / "long.wav", repeated(speechlike(20.0), 301.0))
+    write_audio(tmp_path / "long.wav", repeated(speechlike(20.0), 31.0))
     model = ["--model", str(folder / "toy.onnx")]
     assert main(["analyze", str(tmp_path / "long.wav"), "--report", str(tmp_path / "l.json"), *model]) == 0
     report = json.loads((tmp_path / "l.json").read_text())

@@ -15,6 +15,7 @@ from ml.datasets.manifest import Clip, read_manifest
 from ml.evaluation.asv_scores import read_asv_rates
 from ml.evaluation.calibrate_run import calibrate
 from ml.evaluation.calibrate_thresholds import ThresholdGoal
+from ml.evaluation.chance import measure, write_chance
 from ml.evaluation.conditions import ALL_CONDITIONS, CONDITIONS, GOAL_CONDITIONS, ROBUSTNESS
 from ml.evaluation.evaluate_model import Extras, Report, evaluate
 from ml.evaluation.scored_split import ScoringOptions, scored_split
@@ -156,9 +157,8 @@ def calibrate_run(options: argparse.Namespace) -> str:
         quiet=options.quiet,
         fresh=options.fresh,
     )
-    heldout = scored_split(
-        graph, [clips[i] for i in split.heldout], options.run / "evaluation", "heldout", scoring
-    )
+    heldout_clips = [clips[i] for i in split.heldout]
+    heldout = scored_split(graph, heldout_clips, options.run / "evaluation", "heldout", scoring)
     goal = ThresholdGoal(
         max_bonafide_called_deepfake=options.max_bonafide_called_deepfake,
         max_spoof_called_authentic=options.max_spoof_called_authentic,
@@ -168,6 +168,9 @@ def calibrate_run(options: argparse.Namespace) -> str:
     done = calibrate(
         graph, heldout, goal=goal, seed=experiment.seed, folds=options.folds or experiment.data.calibration_folds
     )
+    human = [clip for clip in heldout_clips if not clip.is_spoof]  # stretches go by the calibration, so after it
+    by_chance = measure(graph, human, seed=experiment.seed, jobs=options.jobs)
+    write_chance(graph, by_chance.chances)
     fitted, line, chosen = done.fitted, done.spec.calibration, done.spec.thresholds
     before, after = fitted.before, fitted.after
     lines = [
@@ -178,6 +181,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
         f"Cllr raw {before.cllr:.4f}, calibrated and out of fold {after.cllr:.4f}, minimum {after.min_cllr:.4f}",
         f"thresholds {chosen.t_low:.4f} and {chosen.t_high:.4f}: {done.spec.thresholds_chosen}",
         f"unlike the training data: beyond distance {done.spec.limits.max_ood_distance:.3f}",
+        *by_chance.lines(),
     ]
     return "\n".join(lines)
 

@@ -47,6 +47,13 @@ def posterior(llr: float, prior: float = DEFAULT_PRIOR) -> float:
     return odds / (1.0 + odds)
 
 
+def llr_of(probability: float) -> float:
+    """The llr that leads to `probability` at a prior of one half; endless at 0 and 1."""
+    if probability in (0.0, 1.0):
+        return math.copysign(math.inf, probability - 0.5)
+    return math.log(probability) - math.log1p(-probability)
+
+
 def at_even_odds(p_fake: float, prior: float) -> float:
     """What `p_fake`, stated at `prior`, is at a prior of one half."""
     odds = p_fake * (1.0 - prior)

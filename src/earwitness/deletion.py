@@ -175,4 +175,5 @@ def _mean(scores: NDArray[np.float64], weights: NDArray[np.float64]) -> float | 
 
 
 def _weight(stretch: SuspiciousStretch) -> float:
-    return stretch.llr * (stretch.end_s - stretch.start_s)
+    assert stretch.weight is not None, "the timeline gives every stretch one"
+    return stretch.weight

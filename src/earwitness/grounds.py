@@ -97,6 +97,12 @@ class SuspiciousStretch:
     """Mean natural-log likelihood ratio of those frames."""
     peak_s: float
     """Middle of its strongest frame."""
+    weight: float | None = None
+    """By how much the llr of those frames exceeds that of T_high at even odds, summed; below 0 where most do not.
+    None: of a run from before it was kept."""
+    expected_by_chance: float | None = None
+    """How many stretches of at least this weight human speech of the recording's length has on average
+    (`earwitness.chance`). None: not known of this model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ BLOCK_S = (
     1.0  # decoded sound is converted in pieces of this: codec frames of 20 ms would cost fifty times the calls
 )
 GATHERED_VALUES = 1 << 18  # 1 to 2 MB: of many channels at a high rate a piece is shorter
+GATHERED_FRAMES = 1024  # a second has 50 of a phone's codec; of frames of one sample no more must be held at once
 SAMPLE_DTYPES: dict[str, type[np.generic]] = {
     "u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64,
 }  # fmt: skip
@@ -174,13 +175,15 @@ class MediaStream:
     def _mono(self, data: NDArray[np.generic]) -> Samples:
         """`data` has the shape (channels, samples)."""
         sound = _to_float(data)
-        if not max(sound.max(), -sound.min()) <= FLOAT_SAMPLE_LIMIT:  # written so that NaN is bad too
+        peak = float(max(sound.max(), -sound.min()))
+        if not peak <= FLOAT_SAMPLE_LIMIT:  # written so that NaN is bad too
             bad = ~(np.abs(sound) <= FLOAT_SAMPLE_LIMIT)
             self._bad_samples += int(bad.sum())
             sound = np.where(bad, np.float32(0.0), sound)
+            peak = FLOAT_SAMPLE_LIMIT
         mono: Samples = sound[0] if len(sound) == 1 else sound.mean(axis=0, dtype=np.float32)
         if len(sound) > 1:
-            self.channels.push(sound, mono)
+            self.channels.push(sound, mono, peak)
         return mono
 
 
@@ -322,9 +325,9 @@ class _Format:
         """Pieces of memory that a frame's samples lie in: one a channel, or one for all of them, sample by sample."""
         return self.channels if self.samples.endswith("p") else 1
 
-    def read(self, planes: list[bytearray]) -> NDArray[np.generic]:
-        """Shape (channels, samples)."""
-        read = [np.frombuffer(plane, self.dtype) for plane in planes]
+    def read(self, planes: list[list[memoryview]]) -> NDArray[np.generic]:
+        """Shape (channels, samples); `planes` hold what a frame gave of each, in order."""
+        read = [np.frombuffer(b"".join(plane), self.dtype) for plane in planes]
         return np.stack(read) if len(read) == self.channels else read[0].reshape(-1, self.channels).T
 
 
@@ -337,7 +340,7 @@ def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.gene
     none, so that it takes what lies behind them for a plane and the process dies (docs/adr/0034).
     """
     now: _Format | None = None
-    planes: list[bytearray] = []
+    planes: list[list[memoryview]] = []  # joined in one go: to let a piece grow frame by frame takes twice as long
     sample_bytes = count = enough = 0  # of a plane; samples held; of a whole piece
     for frame in frames:
         told = (frame.sample_rate, frame.format.name, frame.layout.nb_channels)
@@ -345,15 +348,15 @@ def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.gene
             if now is not None and count:
                 yield now.read(planes), now.rate_hz
             now = _Format(*told)
-            planes, count = [bytearray() for _ in range(now.planes)], 0
+            planes, count = [[] for _ in range(now.planes)], 0
             sample_bytes = now.dtype.itemsize * now.channels // now.planes
             enough = math.ceil(min(BLOCK_S * now.rate_hz, GATHERED_VALUES / now.channels))
         for index, held in enumerate(planes):
-            held.extend(memoryview(AudioPlane(frame, index))[: frame.samples * sample_bytes])
+            held.append(memoryview(AudioPlane(frame, index))[: frame.samples * sample_bytes])
         count += frame.samples
-        if count >= enough:
+        if count >= enough or len(planes[0]) >= GATHERED_FRAMES:
             yield now.read(planes), now.rate_hz
-            planes, count = [bytearray() for _ in planes], 0
+            planes, count = [[] for _ in planes], 0
     if now is not None and count:
         yield now.read(planes), now.rate_hz
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from earwitness.calibration import Calibration
 from earwitness.canonical import CANONICAL_VERSION
+from earwitness.chance import StretchChance
 from earwitness.errors import ModelMismatchError, ModelNotFoundError
 from earwitness.policy import Thresholds
 from earwitness.waveform import SAMPLE_RATE_HZ
@@ -89,11 +90,17 @@ class ModelSpec:
     """How, in words: for which error rates, on which data."""
     limits: SuitabilityLimits
     ood: OodReference
+    stretch_chance: tuple[StretchChance, ...] = ()
+    """One a hop; (): not measured, and every stretch is marked."""
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     git_commit: str = "unknown"
     seed: int = 0
     spec_version: int = SPEC_VERSION
+
+    def chance_at(self, hop_s: float) -> StretchChance | None:
+        """Of stretches in recordings whose windows come every `hop_s`; None where that was not measured."""
+        return next((chance for chance in self.stretch_chance if chance.hop_s == hop_s), None)
 
     def to_json(self) -> str:
         """The file's text: keys sorted, one trailing newline; `parse_spec` reads it back equal."""
@@ -166,6 +173,7 @@ def parse_spec(text: str) -> ModelSpec:
                     means=tuple(tuple(map(float, row)) for row in ood["means"]),
                     components=tuple(tuple(map(float, row)) for row in ood["components"]),
                 ),
+                "stretch_chance": tuple(StretchChance(**chance) for chance in raw.get("stretch_chance", ())),
             }
         )
         _check_types(spec)

@@ -93,7 +93,8 @@ class _Examination:
         self._meter = SuitabilityMeter()
         self._tally = Tally()
         self._listener = Listener() if options.grounds else None
-        self._timeline = Timeline(scorer.spec.calibration, scorer.spec.thresholds, options.prior)
+        spec = scorer.spec
+        self._timeline = Timeline(spec.calibration, spec.thresholds, options.prior, spec.chance_at(plan.hop_s))
         self._stretch_sound = StretchSound() if options.grounds and options.deletions else None
         self._watch = _Stopwatch()
 

@@ -56,8 +56,9 @@ OTHER_PRIOR = (
     "verdict has other error rates, which are not known."
 )
 MARKED_STRETCHES = (
-    "Marked stretches are places to listen to and no findings of their own: stretches of human speech are marked, too, "
-    "and the more of them the longer a recording is."
+    "Marked stretches are places to listen to and no findings of their own: human speech has such stretches by chance, "
+    "too. Beside each stands how many as heavy are expected in human speech of this length, where that is known; what "
+    "is expected once or more is not marked, so that in a long recording a short synthetic passage mostly is not."
 )
 AFFINE = "affine"
 """How `earwitness.calibration` turns a score into an llr."""
@@ -114,6 +115,8 @@ class MethodMetadata:
     limits: Mapping[str, float] | None = None
     window_s: float | None = None
     hop_s: float | None = None
+    stretch_chance: tuple[Mapping[str, float], ...] = ()
+    """Of each hop, how often human speech has a stretch by chance (`earwitness.chance`); (): not measured."""
     canonical_version: int | None = None
     prior: float = DEFAULT_PRIOR
     validation: Mapping[str, Any] = field(default_factory=dict)
@@ -145,6 +148,7 @@ def method_from_spec(spec: ModelSpec) -> MethodMetadata:
         limits=asdict(spec.limits),
         window_s=spec.window.window_s,
         hop_s=spec.window.hop_s,
+        stretch_chance=tuple(asdict(chance) for chance in spec.stretch_chance),
         canonical_version=spec.canonical_version,
         validation=dict(spec.evaluation),
         tools=installed_tools(),
@@ -273,7 +277,10 @@ def limitations(output: DetectorOutput | None, *, method_missing: bool, prior: f
 
 
 def _method(method: MethodMetadata, policy: ActionPolicy) -> dict[str, Any]:
-    return {**asdict(method), "action_policy_version": policy.version, "tools": dict(method.tools or {})}
+    """Version 1 lists no stretches, and its shape stays: what they are weighed against is left out."""
+    told = {**asdict(method), "action_policy_version": policy.version, "tools": dict(method.tools or {})}
+    del told["stretch_chance"]
+    return told
 
 
 def custody_block(custody: CustodyMetadata) -> dict[str, Any]:

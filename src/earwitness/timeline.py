@@ -1,15 +1,15 @@
 """Where in a recording the evidence lies: frame scores of 160 ms, merged into suspicious stretches as they come.
 
-    timeline = Timeline(calibration, thresholds, prior)
+    timeline = Timeline(calibration, thresholds, prior, chance)
     timeline.add(start_s, window_score, frame_scores, frame_hop_s, speech_share)      # window by window, in order
     found = timeline.finish(duration_s, speech_share)
     found.stretches, found.curve, found.agreement_share
 
 The network scores a window and, more roughly, its frames. What counts is the window's score: a frame adds how far it
 lies from the mean of its window's frames. Frames of overlapping windows are averaged on one grid of 160 ms, smoothed
-over three, calibrated like any score, and merged where they point to synthesis. Constant memory: a frame is final
-when no later window can reach it, the curve halves its resolution when it is full, and of the stretches the strongest
-are kept.
+over three, calibrated like any score, and merged where they point to synthesis. What human speech of the same length
+has as well by chance is left out (`chance`). Constant memory: a frame is final when no later window can reach it, the
+curve halves its resolution when it is full, and of the stretches the heaviest are kept.
 """
 
 import heapq
@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.calibration import Calibration, posterior
+from earwitness.calibration import Calibration, llr_of, posterior
+from earwitness.chance import MAX_EXPECTED, StretchChance
 from earwitness.grounds import FrameCurve, SuspiciousStretch
 from earwitness.policy import Thresholds
 
@@ -44,11 +45,15 @@ class TimelineFound:
 
 
 class Timeline:
-    def __init__(self, calibration: Calibration, thresholds: Thresholds, prior: float) -> None:
+    def __init__(
+        self, calibration: Calibration, thresholds: Thresholds, prior: float, chance: StretchChance | None = None
+    ) -> None:
         """A stretch goes on while its frames point to synthesis, and counts if one reaches `thresholds.t_high`.
 
-        Both by what the sound itself supports, at a prior of one half; `prior` is that of the strength stated."""
+        Both by what the sound itself supports, at a prior of one half; `prior` is that of the strength stated.
+        Of those that count `finish` leaves out what `chance` expects `MAX_EXPECTED` times or more; none without it."""
         self._calibration = calibration
+        self._chance = chance
         self._merger = _Merger(thresholds.t_high, prior)
         self._curve = _Curve()
         self._pending: dict[int, _Cell] = {}
@@ -77,8 +82,13 @@ class Timeline:
             cell.total += float(frame_score) + offset
             cell.count += 1
 
+    @property
+    def spoken_minutes(self) -> float:
+        """What was searched so far: the frames of speech that are final."""
+        return self._spoken * FRAME_S / 60.0
+
     def closed(self) -> tuple[SuspiciousStretch, ...]:
-        """The stretches that no later window can change, in no order."""
+        """The stretches that no later window can change, in no order, those that chance explains among them."""
         return self._merger.closed()
 
     def open_since_s(self, longest_s: float) -> float:
@@ -93,10 +103,21 @@ class Timeline:
             self._emit(None if self._recent[-1] is None else _mean(self._recent))
         share = self._to_spoof / self._spoken if self._spoken else None
         return TimelineFound(
-            stretches=self._merger.finish(duration_s),
+            stretches=self._beyond_chance(self._merger.finish(duration_s)),
             curve=self._curve.finish(),
             agreement_share=None if share is None else max(share, 1.0 - share),
         )
+
+    def _beyond_chance(self, stretches: tuple[SuspiciousStretch, ...]) -> tuple[SuspiciousStretch, ...]:
+        if self._chance is None:
+            return stretches
+        told = []
+        for stretch in stretches:
+            assert stretch.weight is not None, "every stretch that was found here has one"
+            expected = self._chance.expected(stretch.weight, self.spoken_minutes)
+            if expected < MAX_EXPECTED:
+                told.append(replace(stretch, expected_by_chance=expected))
+        return tuple(told)
 
     def _settle(self, until: int, speech_share: Callable[[float, float], float]) -> None:
         """Cells before `until` get no more scores: smooth and merge them."""
@@ -140,10 +161,11 @@ class _Merger:
 
     def __init__(self, reaches: float, prior: float) -> None:
         self._reaches = reaches
+        self._reached_llr = llr_of(reaches)
         self._prior = prior
         self._index = 0
         self._open: _Open | None = None
-        self._kept: list[tuple[float, float, SuspiciousStretch]] = []  # a heap, the weakest first
+        self._kept: list[tuple[float, float, SuspiciousStretch]] = []  # a heap, the lightest first
 
     def add(self, llr: float | None) -> None:
         index, self._index = self._index, self._index + 1
@@ -172,9 +194,10 @@ class _Merger:
         run, self._open = self._open, None
         if run is None or posterior(run.peak_llr) < self._reaches or run.last - run.first + 1 < SHORTEST_STRETCH:
             return
-        stretch = run.stretch()
+        weight = run.total_llr - self._reached_llr * run.count
+        stretch = run.stretch(weight)
         # Heaps compare by weight, then by time: of equals the earlier one stays.
-        heapq.heappush(self._kept, (run.total_llr, -stretch.start_s, stretch))
+        heapq.heappush(self._kept, (weight, -stretch.start_s, stretch))
         if len(self._kept) > MAX_STRETCHES:
             heapq.heappop(self._kept)
 
@@ -199,13 +222,14 @@ class _Open:
         if llr > self.peak_llr:
             self.peak, self.peak_llr = index, llr
 
-    def stretch(self) -> SuspiciousStretch:
+    def stretch(self, weight: float) -> SuspiciousStretch:
         return SuspiciousStretch(
             start_s=round(self.first * FRAME_S, 3),
             end_s=round((self.last + 1) * FRAME_S, 3),
             strength=self.total_p / self.count,
             llr=self.total_llr / self.count,
             peak_s=round((self.peak + 0.5) * FRAME_S, 3),
+            weight=weight,
         )
 
 

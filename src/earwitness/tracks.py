@@ -51,13 +51,15 @@ class ChannelMeter:
     def __init__(self) -> None:
         self._sums: dict[int, _Sums] = {}
 
-    def push(self, sound: NDArray[np.float32], mono: Samples) -> None:
-        """`sound` has the shape (channels, samples), `mono` is its mean over the channels."""
+    def push(self, sound: NDArray[np.float32], mono: Samples, peak: float) -> None:
+        """`sound` has the shape (channels, samples), `mono` is its mean over the channels, `peak` its largest size."""
         count = len(sound)
         sums = self._sums.setdefault(count, _Sums(np.zeros(count), np.zeros(count, dtype=np.int64)))
-        sums.powers += np.einsum("cs,cs->c", sound, sound, dtype=np.float64)
-        sums.clipped += np.count_nonzero(np.abs(sound) >= CLIPPED_AT, axis=1)
-        sums.mean_power += float(np.einsum("s,s->", mono, mono, dtype=np.float64))
+        # Of a second at most; a product of vectors loses nothing there that a decibel would show.
+        sums.powers += [float(channel @ channel) for channel in sound]
+        sums.mean_power += float(mono @ mono)
+        if peak >= CLIPPED_AT:
+            sums.clipped += np.count_nonzero(np.abs(sound) >= CLIPPED_AT, axis=1)
         sums.samples += mono.size
 
     @property

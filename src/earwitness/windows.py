@@ -15,8 +15,8 @@ import numpy as np
 
 from earwitness.waveform import Samples, sample_count, seconds
 
-LONG_RECORDING_S = 300.0
-"""From here on the mean over windows is steady without overlap, at half the cost (docs/adr/0031)."""
+LONG_RECORDING_S = 30.0
+"""From here on the mean over windows is steady without overlap, at half the cost (docs/adr/0061)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ from earwitness.reporting.wording import CAPPED_TEXT
 
 NO_PICTURES = "No figures of the sound are shown: no sound could be decoded, or the evidence was not read again."
 NO_STRETCH = "No stretch was marked: nowhere do neighbouring frames point to synthesis together."
+BY_CHANCE = (
+    "By chance: how many stretches at least as heavy human speech of this length has on average, measured on human "
+    "recordings that the model was not trained on. Below 0.05 is rare; what human speech has once or more is left out."
+)
 NOT_JUDGED_OVER_TIME = "No scores over time and no stretches are shown: the detector abstained."
 SIGNATURE_LINES = ("Examiner (name, function)", "Place and date", "Signature")
 
@@ -110,6 +114,7 @@ def _findings(report: Mapping[str, Any], outline: Outline | None) -> list[Block]
         blocks += [
             Subheading("Marked stretches: where neighbouring frames point to synthesis"),
             tables.stretches(findings["stretches"], findings["deletions"]),
+            Paragraph(BY_CHANCE, note=True),
         ]
     elif report["timeline"]:
         blocks.append(Paragraph(NO_STRETCH if report["suitability"]["judged"] else NOT_JUDGED_OVER_TIME))

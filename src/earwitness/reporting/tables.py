@@ -10,6 +10,7 @@ from earwitness.reporting.blocks import Table
 
 Rows = tuple[tuple[str, str], ...]
 NONE = "-"
+LEAST_EXPECTED = 0.001  # the rates are measured on an hour, and what lies far beyond is a line drawn on
 MAX_EVENTS = 400  # ten pages; the attached JSON holds them all
 VERBAL_FIGURES = 2
 
@@ -73,11 +74,12 @@ def stretches(found: Sequence[Mapping[str, Any]], deletions: Sequence[Mapping[st
                 f"{clock(stretch['start_s'])} to {clock(stretch['end_s'])}",
                 percent(stretch["strength"]),
                 _signed(stretch["llr"]),
+                _optional(stretch["expected_by_chance"], _expected),
                 NONE if deletion is None else _deletion(deletion),
             )
         )
-    header = ("No.", "From, to", "Mean p_fake", "Mean llr", "Recording's llr without it")
-    return Table(header, tuple(rows), (0.6, 2.4, 1.4, 1.2, 4.0))
+    header = ("No.", "From, to", "Mean p_fake", "Mean llr", "By chance", "Recording's llr without it")
+    return Table(header, tuple(rows), (0.6, 2.4, 1.4, 1.2, 1.1, 3.3))
 
 
 def statements(said: Sequence[Mapping[str, Any]]) -> Table:
@@ -221,6 +223,7 @@ def method(report: Mapping[str, Any]) -> Rows:
         ("Model", made["model_version"]),
         ("SHA-256 of the network", made["graph_sha256"] or NONE),
         ("Windows", f"{made['window_s'] or NONE} s, every {made['hop_s'] or NONE} s"),
+        ("Stretches by chance, a minute", _chances(made["stretch_chance"])),
         ("Canonical view", str(made["canonical_version"] or NONE)),
         ("Calibration", _numbers(made["calibration"])),
         ("Thresholds on p_fake", _numbers(made["thresholds"])),
@@ -230,6 +233,21 @@ def method(report: Mapping[str, Any]) -> Rows:
         ("Policy of actions", made["action_policy_version"] or NONE),
         ("Tools", ", ".join(f"{name} {version}" for name, version in made["tools"].items()) or "not recorded"),
     )
+
+
+def _chances(chances: Sequence[Mapping[str, Any]]) -> str:
+    """Of each hop, in words that a second examiner can work the table's figures out with."""
+    told = (
+        f"windows every {chance['hop_s']:g} s: {_plain(chance['per_minute'])}, of a weight w above 0 "
+        f"{_plain(chance['heavy_per_minute'])} x exp(-{_plain(chance['decay'])} w)"
+        for chance in chances
+    )
+    return "; ".join(told) or NONE
+
+
+def _expected(count: float) -> str:
+    """Two figures; what is rarer than once in a thousand recordings is no more certain for having more noughts."""
+    return f"{count:.2g}" if count >= LEAST_EXPECTED else f"< {LEAST_EXPECTED:g}"
 
 
 def _deletion(deletion: Mapping[str, Any]) -> str:

@@ -1,0 +1,109 @@
+"""How often human speech has a stretch by chance, as it is measured for a model's spec."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness.model_spec import default_model_path, load_spec
+from ml.config import load_experiment
+from ml.datasets.manifest import read_manifest
+from ml.evaluation.chance import FEWEST, RECORDING_S, TURNS, Searched, fitted, joined, main, measure
+from ml.training.train import split_clips
+
+EXPERIMENT = Path(__file__).parents[1] / "experiments" / "smoke.toml"
+
+
+def test_every_clip_is_heard_as_often_in_recordings_of_a_minute(toy_manifest: Path) -> None:
+    clips = [clip for clip in read_manifest(toy_manifest) if not clip.is_spoof]
+    recordings = joined(clips, seed=1)
+    length_s = {clip.path: clip.duration_s for clip in clips}
+    heard = [path for recording in recordings for path in recording]
+    assert sorted(heard) == sorted(TURNS * [clip.path for clip in clips])
+    whole = [sum(length_s[path] for path in recording) for recording in recordings]
+    longest_s = max(length_s.values())
+    assert all(length <= RECORDING_S + longest_s for length in whole)
+    assert sum(length >= RECORDING_S for length in whole) >= len(whole) - TURNS
+    assert joined(clips, seed=1) == recordings != joined(clips, seed=2)
+    assert joined([], seed=1) == []
+
+
+def test_rates_are_those_that_the_stretches_were_drawn_with() -> None:
+    rng = np.random.default_rng(1)
+    found = [
+        Searched(1.0, (*rng.exponential(8.0, rng.poisson(2.0)), *-rng.exponential(3.0, rng.poisson(1.0))))
+        for _ in range(2_000)
+    ]
+    chance = fitted(2.0, found)
+    assert chance is not None
+    assert chance.hop_s == 2.0
+    assert chance.per_minute == pytest.approx(3.0, rel=0.05)
+    assert chance.heavy_per_minute == pytest.approx(2.0, rel=0.05)
+    assert chance.decay == pytest.approx(1.0 / 8.0, rel=0.05)
+    heavier = sum(weight >= 20.0 for one in found for weight in one.weights)
+    assert chance.expected(20.0, 2_000.0) == pytest.approx(heavier, rel=0.2)
+
+
+def test_of_a_few_stretches_nothing_is_told() -> None:
+    assert fitted(2.0, [Searched(1.0, (3.0,) * (FEWEST - 1)), Searched(1.0, (-1.0,) * 50)]) is None
+    assert fitted(2.0, [Searched(1.0, (3.0,) * FEWEST)]) is not None
+    assert fitted(2.0, []) is None
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    """A copy of the default detector: the toy corpus' human half is noise to it, and has stretches enough."""
+    graph = default_model_path()
+    for suffix in (".onnx", ".json"):
+        shutil.copy(graph.with_suffix(suffix), tmp_path / f"copy{suffix}")
+    return tmp_path / "copy.onnx"
+
+
+def test_the_spec_gets_what_was_measured_and_nothing_else_changes(
+    toy_manifest: Path, shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load_spec(shipped)
+    arguments = ["--experiment", str(EXPERIMENT), "--manifest", str(toy_manifest), "--model", str(shipped)]
+    assert main([*arguments, "--jobs", "1"]) == 0
+    assert load_spec(shipped) == before
+    assert main([*arguments, "--jobs", "1", "--write"]) == 0
+    printed = capsys.readouterr().out
+    after = load_spec(shipped)
+    assert replace(after, stretch_chance=before.stretch_chance) == before
+    clips, split = split_clips(load_experiment(EXPERIMENT, {"data.manifest": str(toy_manifest)}))
+    human = [clips[i] for i in split.heldout if not clips[i].is_spoof]
+    again = measure(shipped, human, seed=1, jobs=1)
+    assert after.stretch_chance == again.chances
+    for line in again.lines():
+        assert line in printed
+
+
+def test_a_clip_that_cannot_be_read_is_named_and_the_others_are_heard(
+    toy_manifest: Path, shipped: Path, tmp_path: Path
+) -> None:
+    human = [clip for clip in read_manifest(toy_manifest) if not clip.is_spoof][:8]
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF not really")
+    measured = measure(shipped, [*human, replace(human[0], path=broken)], seed=1, jobs=1)
+    (line,) = measured.left_out
+    assert line.startswith(str(broken))
+
+
+def test_what_cannot_be_used_is_told(
+    toy_manifest: Path, shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--experiment", str(EXPERIMENT), "--manifest", str(toy_manifest)]
+    assert main([*arguments, "--model", str(tmp_path / "none.onnx")]) == 2
+    assert "none.onnx" in capsys.readouterr().err
+    assert main(["--experiment", str(EXPERIMENT), "--manifest", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments, "--jobs", "0"])
+
+
+def test_the_shipped_models_have_it_for_both_hops() -> None:
+    for name in ("latest", "accurate"):
+        spec = load_spec(default_model_path().with_name(f"{name}.onnx"))
+        assert {chance.hop_s for chance in spec.stretch_chance} == {spec.window.hop_s, spec.window.window_s}
