@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     """Wall time of the look at an upload's container; headers are read in milliseconds."""
     upload_idle_timeout: timedelta = UPLOAD_IDLE
     """How long an upload may send nothing before it is given up."""
-    workers: int = Field(default=1, ge=0, le=256)
+    workers: int = Field(default=1, ge=0, le=128)  # each has six descriptors, and 1,024 is the usual limit
     """Runs at the same time, each in its own process. 0, with PostgreSQL only: `earwitness worker` does them all."""
     worker_memory_bytes: int = Field(default=4 * GIB, ge=256 * MIB)
     """Address space of a worker process. The runtime's threads reserve far more than they use."""

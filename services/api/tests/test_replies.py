@@ -1,8 +1,11 @@
 """What a worker may say to the service: data of known forms. A pickle, which would be run, is refused."""
 
+import contextlib
 import json
 import pickle
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +130,27 @@ def test_a_pickle_from_a_worker_is_not_read(pool: WorkerPool, tmp_path: Path) ->
     assert pool.call(str, "fine", timeout_s=PATIENCE_S) == "fine"
     pickle.loads(trap)
     assert sprung.exists()  # the trap was one
+
+
+def test_a_worker_cannot_answer_in_another_s_place(tmp_path: Path) -> None:
+    """Taken over as above, it answers every task that there could be, while the other examines."""
+    forged = [b'{"done": %d, "value": {"plain": "forged"}}' % task for task in range(20)]
+    send = (
+        f"[end.send_bytes(reply) for reply in {forged!r} for end in __import__('gc').get_objects() "
+        "if type(end).__name__ == 'ReplyConnection' and not end.closed and end.writable]"
+    )
+    pool = WorkerPool(None, workers=2, memory_bytes=2 << 30, readable=(tmp_path,))
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            sleep = "__import__('time').sleep(6.0) or 'its own'"
+            other = threads.submit(pool.call, eval, sleep, timeout_s=PATIENCE_S)
+            time.sleep(1.5)  # until it is under way
+            with contextlib.suppress(WorkerCrashError):  # what it says of its own task is its own lie
+                assert pool.call(eval, send, timeout_s=PATIENCE_S) == "forged"
+            assert not other.done()
+            assert other.result(PATIENCE_S) == "its own"
+    finally:
+        pool.close()
 
 
 JSON = st.recursive(

@@ -1,6 +1,7 @@
 """The pool of workers: whenever a worker dies, whoever waits for it hears of it, and the next task is done."""
 
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from app.errors import RunInterruptedError
 from app.runs.workers import WorkerPool
 from earwitness.errors import RunTimeoutError, WorkerCrashError
 
@@ -69,13 +71,74 @@ def test_a_task_charged_with_the_death_of_its_worker_is_done_once_more(pool: Wor
     assert twice.left == 0
 
 
-def test_what_the_others_were_at_is_begun_again(pool: WorkerPool) -> None:
-    """The dead one holds the lock by which results are sent and tasks are taken."""
+SLEEP = "[__import__('time').sleep({}), __import__('os').getpid()][1]"
+
+
+def test_what_another_is_at_goes_on(pool: WorkerPool) -> None:
+    """The dead one held the lock of its own pool alone."""
+    others = set(workers())  # of pools of other tests of this process
     with ThreadPoolExecutor(1) as threads:
-        other = threads.submit(pool.call, time.sleep, 3.0, timeout_s=PATIENCE_S)
+        other = threads.submit(pool.call, eval, SLEEP.format(3.0), timeout_s=PATIENCE_S)
+        until(lambda: len(set(workers()) - others) == 2)
         time.sleep(1.0)  # until it is under way
+        before = set(workers()) - others
         assert pool.call(str, TakenToDeath(1), timeout_s=PATIENCE_S) == "survived"
-        assert other.result(PATIENCE_S) is None
+        assert other.result(PATIENCE_S) in before
+        assert len(set(workers()) & before) == 1
+
+
+def test_all_start_with_the_first_task_and_whoever_comes_later_waits(pool: WorkerPool) -> None:
+    others = set(workers())
+    assert pool.call(str, "first", timeout_s=PATIENCE_S) == "first"
+    until(lambda: len(set(workers()) - others) == 2)
+    with ThreadPoolExecutor(6) as threads:
+        calls = [threads.submit(pool.call, eval, SLEEP.format(0.5), timeout_s=PATIENCE_S) for _ in range(6)]
+        assert {call.result(PATIENCE_S) for call in calls} == set(workers()) - others
+
+
+def test_of_those_that_wait_the_first_is_served_first(pool: WorkerPool) -> None:
+    order: list[int] = []
+    others = set(workers())
+    pool.call(str, "first", timeout_s=PATIENCE_S)
+    until(lambda: len(set(workers()) - others) == 2)
+    time.sleep(1.0)  # both are ready
+
+    def call(number: int) -> None:
+        pool.call(time.sleep, 0.5, timeout_s=PATIENCE_S)
+        order.append(number)
+
+    with ThreadPoolExecutor(8) as threads:
+        calls = []
+        for number in range(8):
+            calls.append(threads.submit(call, number))
+            time.sleep(0.05)
+        for one in calls:
+            one.result(PATIENCE_S)
+    assert all(abs(place - number) <= 1 for place, number in enumerate(order)), (
+        order
+    )  # two are under way at a time
+
+
+def test_whoever_waits_hears_that_the_pool_is_closed(pool: WorkerPool) -> None:
+    others = set(workers())
+    with ThreadPoolExecutor(5) as threads:
+        calls = [threads.submit(pool.call, time.sleep, 3_600.0, timeout_s=7_200.0) for _ in range(5)]
+        until(lambda: len(set(workers()) - others) == 2)
+        time.sleep(0.5)
+        pool.close()
+        for call in calls:
+            with pytest.raises(RunInterruptedError):
+                call.result(PATIENCE_S)
+    until(lambda: not set(workers()) - others)
+    with pytest.raises(RunInterruptedError):
+        pool.call(str, "late", timeout_s=PATIENCE_S)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 def test_a_task_that_no_worker_survives_taking_fails_and_the_next_one_works(pool: WorkerPool) -> None:
@@ -85,14 +148,80 @@ def test_a_task_that_no_worker_survives_taking_fails_and_the_next_one_works(pool
 
 
 def test_a_time_limit_holds_where_a_dead_worker_has_the_lock_by_which_it_is_kept(pool: WorkerPool) -> None:
-    with ThreadPoolExecutor(1) as threads:
-        began_s = time.monotonic()
-        late = threads.submit(pool.call, time.sleep, 3_600.0, timeout_s=1.0)
-        time.sleep(0.5)
-        pool.call(str, TakenToDeath(1), timeout_s=PATIENCE_S)
-        with pytest.raises(RunTimeoutError):
-            late.result(PATIENCE_S)
+    began_s = time.monotonic()
+    with pytest.raises(RunTimeoutError):
+        pool.call(eval, HOLDING_THE_LOCK, timeout_s=1.0)
     assert time.monotonic() - began_s < PATIENCE_S
+    assert pool.call(str, "fine", timeout_s=PATIENCE_S) == "fine"
+
+
+def test_whoever_comes_after_a_death_has_a_worker_that_is_ready(tmp_path: Path) -> None:
+    """And not the one that starts in the dead one's place."""
+    pool = WorkerPool(None, workers=3, memory_bytes=2 << 30, readable=(tmp_path,), stopping_s=2.0)
+    try:
+        others = set(workers())
+        pool.call(str, "first", timeout_s=PATIENCE_S)
+        until(lambda: len(set(workers()) - others) == 3)
+        before = set(workers()) - others
+        with pytest.raises(RunTimeoutError):
+            pool.call(time.sleep, 3_600.0, timeout_s=0.5)
+        assert pool.call(os.getpid, timeout_s=PATIENCE_S) in before
+        until(lambda: len(set(workers()) - others) == 3)
+    finally:
+        pool.close()
+
+
+def test_a_task_that_is_given_up_leaves_no_worker_busy(pool: WorkerPool) -> None:
+    def meanwhile() -> None:
+        raise OSError("the database is away")
+
+    others = set(workers())
+    with pytest.raises(OSError, match="away"):
+        pool.call(time.sleep, 3_600.0, timeout_s=7_200.0, meanwhile=meanwhile)
+    for _ in range(4):
+        assert pool.call(str, "fine", timeout_s=PATIENCE_S) == "fine"
+    until(lambda: len(set(workers()) - others) == 2)
+
+
+def test_a_worker_that_breaks_its_pipe_is_gone_at_once(pool: WorkerPool) -> None:
+    """It sends what is no reply and goes on by itself."""
+    others = set(workers())
+    rogue = (
+        "[end.send_bytes(b'nonsense') for end in __import__('gc').get_objects() "
+        "if type(end).__name__ == 'ReplyConnection' and not end.closed and end.writable]"
+        " and __import__('time').sleep(3600)"
+    )
+    pool.call(str, "first", timeout_s=PATIENCE_S)
+    until(lambda: len(set(workers()) - others) == 2)
+    before = set(workers()) - others
+    with pytest.raises(WorkerCrashError):  # at both attempts, and each time by another
+        pool.call(eval, rogue, timeout_s=PATIENCE_S)
+    until(lambda: not before & set(workers()))
+    assert pool.call(str, "fine", timeout_s=PATIENCE_S) == "fine"
+
+
+def test_where_no_worker_can_be_started_the_call_says_so_and_the_next_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = WorkerPool(None, workers=2, memory_bytes=2 << 30, readable=(tmp_path,))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("pebble.pool.process.WorkerManager.create_workers", none_left)
+            with pytest.raises(WorkerCrashError):
+                pool.call(str, "in vain", timeout_s=PATIENCE_S)
+        assert pool.call(str, "fine", timeout_s=PATIENCE_S) == "fine"
+    finally:
+        pool.close()
+
+
+def none_left(_manager: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+HOLDING_THE_LOCK = (
+    "[[end.mutex.acquire() for end in __import__('gc').get_objects() if type(end).__name__ == 'WorkerChannel'],"
+    " __import__('time').sleep(3600)]"
+)
 
 
 def workers() -> list[int]:

@@ -31,7 +31,10 @@ from earwitness.reporting.plots import Curve, Mark, spectrogram_svg, timeline_sv
 from earwitness.reporting.wording import CAPPED_TEXT
 
 NO_PICTURES = "No figures of the sound are shown: no sound could be decoded, or the evidence was not read again."
-NO_STRETCH = "No stretch was marked: nowhere do neighbouring frames point to synthesis together."
+NO_STRETCH = (
+    "No stretch was marked: nowhere do neighbouring frames point to synthesis together, or no more than they do by "
+    "chance in human speech of this length."
+)
 BY_CHANCE = (
     "By chance: how many stretches at least as heavy human speech of this length has on average, measured on human "
     "recordings that the model was not trained on. Below 0.05 is rare; what human speech has once or more is left out."
