@@ -20,8 +20,9 @@ from earwitness.grounds import SuspiciousStretch
 from earwitness.media import read_waveform
 from earwitness.model_spec import default_model_path
 from earwitness.scorer import Scorer, load_scorer
+from earwitness.suitability import SuitabilityMeter
 from earwitness.timeline import Timeline
-from earwitness.waveform import Samples, sample_count
+from earwitness.waveform import SAMPLE_RATE_HZ, Samples, sample_count
 from earwitness.windows import iter_windows
 from ml.datasets.manifest import Clip, read_manifest
 
@@ -101,8 +102,12 @@ def _mean(scored: Scored, length_s: float, step: int, scorer: Scorer) -> float:
     return float(np.mean(inside[::step]))
 
 
-def _all_speech(_start_s: float, _end_s: float) -> float:
-    return 1.0
+def _speech(sound: Samples) -> SuitabilityMeter:
+    meter = SuitabilityMeter()
+    for start in range(0, sound.size, SAMPLE_RATE_HZ):
+        meter.push(sound[start : start + SAMPLE_RATE_HZ])
+    meter.finish()
+    return meter
 
 
 def _compare_stretches(
@@ -121,10 +126,10 @@ def _compare_stretches(
                 spliced = sound[: sample_count(length_s)].copy()
                 passage = slice(sample_count(start_s), sample_count(start_s + passage_s))
                 spliced[passage] = other[: sample_count(passage_s)]
-                scored = _scored(spliced, scorer)
+                scored, meter = _scored(spliced, scorer), _speech(spliced)
                 for step, by_marked in counts.items():
                     for marked, count in by_marked.items():
-                        stretches = _stretches(scored, step, scorer, length_s, marked=marked)
+                        stretches = _stretches(scored, step, scorer, length_s, meter, marked=marked)
                         hits = [s for s in stretches if s.start_s < start_s + passage_s and start_s < s.end_s]
                         count[0] += bool(hits)
                         count[1] += len(stretches) - len(hits)
@@ -137,14 +142,14 @@ def _compare_stretches(
 
 
 def _stretches(
-    scored: Scored, step: int, scorer: Scorer, length_s: float, *, marked: bool
+    scored: Scored, step: int, scorer: Scorer, length_s: float, meter: SuitabilityMeter, *, marked: bool
 ) -> tuple[SuspiciousStretch, ...]:
     spec = scorer.spec
     chance = spec.chance_at(step * spec.window.hop_s) if marked else None
     timeline = Timeline(spec.calibration, spec.thresholds, DEFAULT_PRIOR, chance)
     for at_s, score, frames in scored[::step]:
-        timeline.add(at_s, score, frames, spec.frame_hop_s, _all_speech)
-    return timeline.finish(length_s, _all_speech).stretches
+        timeline.add(at_s, score, frames, spec.frame_hop_s, meter.speech_share)
+    return timeline.finish(length_s, meter.speech_share).stretches
 
 
 if __name__ == "__main__":

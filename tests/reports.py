@@ -11,6 +11,7 @@ from earwitness.actions import load_action_policy
 from earwitness.detector import DetectorOutput
 from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
 from earwitness.grounds import (
+    ByChance,
     DeletionEvidence,
     Direction,
     Explanation,
@@ -52,7 +53,6 @@ METHOD = MethodMetadata(
     limits={"min_duration_s": 1.0},
     window_s=4.0,
     hop_s=2.0,
-    stretch_chance=({"hop_s": 2.0, "per_minute": 3.56, "heavy_per_minute": 2.25, "decay": 0.1412},),
     canonical_version=1,
     validation=EVALUATION,
     tools={"earwitness": "0.1.0", "av": "18.1.0"},
@@ -119,9 +119,10 @@ GROUNDS = Grounds(
     ),
     stretches=(
         SuspiciousStretch(0.5, 2.1, 0.91, 2.3, 1.0, 8.6, 0.021),
-        SuspiciousStretch(3.0, 3.2, 0.8, 1.4, 3.1, -0.2, 0.31),
+        SuspiciousStretch(3.0, 3.2, 0.8, 1.4, 3.1, 0.84, 0.31),
         SuspiciousStretch(3.4, 3.9, 0.8, 1.4, 3.5),
     ),
+    by_chance=ByChance(1.234, 2.0, 3.56, 0.1412, 2),
     deletions=(DeletionEvidence(0.5, 2.1, 3.0, 0.2, 0.95, 0.55, 3.4, 0.2),),
     frames=FrameCurve(0.16, (*(0.1 * n for n in range(12)), None, None, *(1.0 for _ in range(10)))),
     usual_ranges_version="1",

@@ -460,8 +460,12 @@ def test_deletion_evidence_in_words(with_it: float, without: float | None, text:
 @pytest.mark.parametrize(
     ("p_fake", "ends", "text"),
     [
-        (0.95, (4.8,), "Stretches of 1.6 s in all point to synthesis: 3.2 s to 4.8 s."),
-        (0.05, (4.8,), "Stretches of 1.6 s in all stand out against the rest: 3.2 s to 4.8 s. Listen to them."),
+        (0.95, (4.8,), "Marked stretches, 1.6 s in all, point to synthesis: 3.2 s to 4.8 s."),
+        (
+            0.05,
+            (4.8,),
+            "Marked stretches, 1.6 s in all, stand out against the rest: 3.2 s to 4.8 s. Listen to them.",
+        ),
         (0.95, (9.0,), "The evidence is spread over the whole recording; no single stretch carries it."),
     ],
 )
@@ -470,11 +474,19 @@ def test_stretches_in_words(p_fake: float, ends: tuple[float, ...], text: str) -
     assert text in explain(replace(finding(p_fake), stretches=found), MEASURED, THRESHOLDS)
 
 
+def test_what_chance_left_out_does_not_make_the_evidence_less_spread_out() -> None:
+    found = (SuspiciousStretch(1.0, 3.0, 0.9, 2.0, 2.0),)
+    narrow = replace(finding(0.95), stretches=found)
+    measured = replace(MEASURED, speech_s=5.0)
+    assert "spread over" not in " ".join(explain(narrow, measured, THRESHOLDS))
+    assert "spread over" in " ".join(explain(replace(narrow, left_out_s=2.5), measured, THRESHOLDS))
+
+
 def test_of_many_stretches_the_longest_are_named_in_the_order_of_time() -> None:
     found = tuple(SuspiciousStretch(10.0 * n, 10.0 * n + n, 0.9, 2.0, 10.0 * n) for n in range(1, 6))
     text = " ".join(explain(replace(finding(0.95), stretches=found), replace(MEASURED, speech_s=90.0), THRESHOLDS))
     assert (
-        "15.0 s in all point to synthesis: 30.0 s to 33.0 s, 40.0 s to 44.0 s, 50.0 s to 55.0 s and 2 shorter."
+        "15.0 s in all, point to synthesis: 30.0 s to 33.0 s, 40.0 s to 44.0 s, 50.0 s to 55.0 s and 2 shorter."
         in text
     )
 

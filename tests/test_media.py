@@ -1,7 +1,9 @@
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -13,7 +15,15 @@ from earwitness.errors import (
     MediaNotFoundError,
     UnreadableMediaError,
 )
-from earwitness.media import BLOCK_S, MediaLimits, open_media, read_waveform
+from earwitness.media import (
+    BLOCK_S,
+    GATHERED_FRAMES,
+    MediaLimits,
+    _gathered,
+    _samples_of,
+    open_media,
+    read_waveform,
+)
 from earwitness.waveform import SAMPLE_RATE_HZ, Samples, rms_dbfs
 from tests.audio_files import write_audio, write_channels, write_pcm_float, write_silent_film
 
@@ -361,3 +371,25 @@ def test_a_file_that_may_not_be_opened_is_an_input_error(tmp_path: Path) -> None
     # (Newer Pythons say that no such file is there.)
     with pytest.raises(InputError), open_media(tmp_path / ("x" * 300)) as stream:
         list(stream)
+
+
+def test_of_a_frame_with_more_room_than_sound_no_more_than_the_sound_is_held() -> None:
+    """A decoder may have room for 65,535 samples in a frame of 20; of a usual frame nothing is copied."""
+    plane = memoryview(bytearray(range(200)))
+    usual, cut = _samples_of(plane, 180), _samples_of(plane, 20)
+    assert isinstance(usual, memoryview)
+    assert usual.obj is plane.obj
+    assert isinstance(cut, bytes)
+    assert (bytes(usual), cut) == (bytes(range(180)), bytes(range(20)))
+
+
+def test_of_frames_of_a_few_samples_no_more_than_a_limit_is_held_at_once() -> None:
+    def frames() -> Iterator[av.AudioFrame]:
+        for n in range(3 * GATHERED_FRAMES + 5):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 2), n, np.float32), format="flt", layout="mono")
+            frame.sample_rate = 48_000
+            yield frame
+
+    pieces = [data for data, _ in _gathered(frames())]
+    assert [piece.shape for piece in pieces] == [(1, 2 * GATHERED_FRAMES)] * 3 + [(1, 10)]
+    assert np.concatenate(pieces, axis=1)[0, ::2].tolist() == list(range(3 * GATHERED_FRAMES + 5))

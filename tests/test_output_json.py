@@ -7,6 +7,7 @@ from earwitness.detector import DetectorInput
 from earwitness.dummy import DummyDetector
 from earwitness.finding import Abstention
 from earwitness.grounds import (
+    ByChance,
     DeletionEvidence,
     Direction,
     Explanation,
@@ -54,9 +55,20 @@ def test_grounds_survive_the_way_through_json() -> None:
         explanations=(
             Explanation("x", Severity.CAUTION, Direction.NEITHER, "Words.", {"n": 1.0, "codec": "mp3"}),
         ),
-        stretches=(SuspiciousStretch(3.2, 4.8, 0.9, 2.2, 4.0),),
+        stretches=(
+            SuspiciousStretch(3.2, 4.8, 0.9, 2.2, 4.0, 12.5, 0.02),
+            SuspiciousStretch(5.2, 5.8, 0.9, 2.2, 5.3),
+        ),
+        by_chance=ByChance(0.7, 2.0, 3.5, 0.1, 1),
         deletions=(DeletionEvidence(3.2, 4.8, 1.9, None, 0.87, None, 2.0, None),),
         frames=FrameCurve(0.16, (None, 0.5, -1.25)),
         usual_ranges_version="1",
     )
     assert grounds_from_dict(json.loads(json.dumps(grounds_as_dict(grounds), allow_nan=False))) == grounds
+
+
+def test_grounds_of_before_stretches_were_weighed_are_read() -> None:
+    old = grounds_as_dict(Grounds(stretches=(SuspiciousStretch(3.2, 4.8, 0.9, 2.2, 4.0),)))
+    del old["by_chance"], old["stretches"][0]["weight"], old["stretches"][0]["expected_by_chance"]
+    read = grounds_from_dict(json.loads(json.dumps(old)))
+    assert read == Grounds(stretches=(SuspiciousStretch(3.2, 4.8, 0.9, 2.2, 4.0),))

@@ -314,19 +314,30 @@ def test_stretches_are_weighed_against_chance_at_the_hop_that_the_recording_had(
     tmp_path: Path,
 ) -> None:
     """Half of each recording hisses, which the toy takes for synthesis."""
-    overlapping, apart = StretchChance(2.0, 3.0, 2.0, 0.05), StretchChance(4.0, 6.0, 5.0, 0.05)
+    overlapping, apart = StretchChance(2.0, 3.0, 0.05), StretchChance(4.0, 6.0, 0.05)
     scorer = load_scorer(write_toy_model(tmp_path, stretch_chance=(overlapping, apart)))
     for length_s, chance in ((20.0, overlapping), (40.0, apart)):
         sound = repeated(muffled(speechlike(10.0)), length_s)
         half = sound.size // 2
         sound[:half] = hissing(repeated(speechlike(10.0), length_s))[:half]
-        output = examined(write_audio(tmp_path / "a.wav", sound), scorer)
-        assert output.grounds is not None
-        assert output.grounds.stretches
-        for stretch in output.grounds.stretches:
+        grounds = examined(write_audio(tmp_path / "a.wav", sound), scorer).grounds
+        assert grounds is not None
+        assert grounds.stretches
+        weighed = grounds.by_chance
+        assert weighed is not None
+        assert StretchChance(weighed.hop_s, weighed.per_minute, weighed.decay) == chance
+        assert 0.5 * length_s < 60.0 * weighed.minutes <= length_s
+        for stretch in grounds.stretches:
             assert stretch.weight is not None
-            minutes = output.signals["speech_s"] / 60.0
-            assert stretch.expected_by_chance == pytest.approx(chance.expected(stretch.weight, minutes), rel=0.15)
+            assert stretch.expected_by_chance == chance.expected(stretch.weight, weighed.minutes)
+
+
+def test_without_a_finding_nothing_is_weighed(tmp_path: Path) -> None:
+    chance = StretchChance(2.0, 3.0, 0.05)
+    scorer = load_scorer(write_toy_model(tmp_path, stretch_chance=(chance,)))
+    silence = examined(write_audio(tmp_path / "s.wav", np.zeros(80_000, np.float32)), scorer)
+    assert silence.grounds is not None
+    assert silence.grounds.by_chance is None
 
 
 def test_a_long_recording_is_judged_alike_without_overlap(tmp_path: Path, toy_scorer: Scorer) -> None:

@@ -1,5 +1,6 @@
 """Version 2 of the report: its schema, its thirteen contents, and that version 1 is still what it was."""
 
+import html
 import json
 from dataclasses import asdict, replace
 from datetime import timedelta, timezone
@@ -13,6 +14,7 @@ from earwitness.finding import Verdict
 from earwitness.panel import Panel, Trial
 from earwitness.pipeline import examine
 from earwitness.report import (
+    LEFT_OUT_BY_CHANCE,
     MARKED_STRETCHES,
     OTHER_PRIOR,
     CustodyMetadata,
@@ -24,10 +26,23 @@ from earwitness.report import build_report as build_version_1
 from earwitness.report import report_schema as schema_of_version_1
 from earwitness.reporting import tables
 from earwitness.reporting.contents import REPORT_VERSION, Derived, SecondLook, report_schema
+from earwitness.reporting.document import NO_STRETCH, compose
+from earwitness.reporting.html import render_html
 from earwitness.reporting.second_look import look_again
 from earwitness.scorer import Scorer
 from tests.audio_files import write_audio, write_silent_film
-from tests.reports import GROUNDS, KINDS, METHOD, NOON, Kind, a_failed_subject, a_report, a_subject, an_output
+from tests.reports import (
+    GROUNDS,
+    KINDS,
+    METHOD,
+    NOON,
+    Kind,
+    a_failed_subject,
+    a_report,
+    a_subject,
+    an_outline,
+    an_output,
+)
 from tests.speechlike import speechlike
 
 TRIAL = Trial("unaltered", "as received", 3.4, 3.0, 0.95, Verdict.DEEPFAKE, flipped=False)
@@ -128,21 +143,39 @@ def test_beside_a_stretch_stands_what_chance_expects() -> None:
     report = a_report(an_output(grounds=replace(GROUNDS, stretches=(*GROUNDS.stretches, rare))))
     assert [one["expected_by_chance"] for one in report["findings"]["stretches"]] == [0.021, 0.31, None, 2.3e-9]
     table = tables.stretches(report["findings"]["stretches"], [])
-    column = table.header.index("By chance")
-    assert [row[column] for row in table.rows] == ["0.021", "0.31", "-", "< 0.001"]
-    told = dict(tables.method(report))["Stretches by chance, a minute"]
-    assert told == "windows every 2 s: 3.56, of a weight w above 0 2.25 x exp(-0.141 w)"
-    assert (
-        dict(tables.method({**report, "method": {**report["method"], "stretch_chance": []}}))[
-            "Stretches by chance, a minute"
-        ]
-        == "-"
-    )
+    weights, expected = table.header.index("Weight"), table.header.index("By chance")
+    assert [row[weights] for row in table.rows] == ["8.6", "0.84", "-", "8.6"]
+    assert [row[expected] for row in table.rows] == ["0.021", "0.31", "-", "< 0.001"]
+
+
+def test_a_report_says_what_chance_is_worked_out_with_and_what_it_left_out() -> None:
+    told = "1.23 minutes of speech x 3.56 x exp(-0.141 x weight), windows every 2 s."
+    assert GROUNDS.by_chance is not None
+    one = replace(GROUNDS, by_chance=replace(GROUNDS.by_chance, left_out=1))
+    nothing = replace(GROUNDS, stretches=(), deletions=())
+    none_found = replace(nothing, by_chance=replace(GROUNDS.by_chance, left_out=0))
+    of_before = replace(GROUNDS, by_chance=None)
+    for grounds, said, unsaid in (
+        (GROUNDS, (told, "2 stretches were left out"), (NO_STRETCH,)),
+        (one, ("1 stretch was left out",), ()),
+        (nothing, ("No stretch was marked.", told, "2 stretches were left out"), (NO_STRETCH,)),
+        (none_found, (NO_STRETCH,), ("left out",)),
+        (of_before, ("Marked stretches: where",), ("left out", NO_STRETCH)),
+    ):
+        page = render_html(compose(a_report(an_output(grounds=grounds)), an_outline()), {})
+        findings = page[page.index("Findings") : page.index("Robustness")]
+        for text in said:
+            assert html.escape(text) in findings, text
+        for text in unsaid:
+            assert html.escape(text) not in findings, text
 
 
 def test_marked_stretches_come_with_their_limit() -> None:
-    assert MARKED_STRETCHES in a_report(an_output(grounds=GROUNDS))["limitations"]
-    assert MARKED_STRETCHES not in a_report(an_output(grounds=replace(GROUNDS, stretches=())))["limitations"]
+    nothing = replace(GROUNDS, stretches=())
+    of_before = replace(GROUNDS, by_chance=None)
+    for grounds, marked, by_chance in ((GROUNDS, True, True), (nothing, False, True), (of_before, True, False)):
+        limits = a_report(an_output(grounds=grounds))["limitations"]
+        assert (MARKED_STRETCHES in limits, LEFT_OUT_BY_CHANCE in limits) == (marked, by_chance)
 
 
 def test_the_ratio_is_held_to_the_caps_of_the_run() -> None:

@@ -20,7 +20,7 @@ def talking(start_s: float, end_s: float) -> float:
     return 1.0
 
 
-CHANCE = StretchChance(hop_s=2.0, per_minute=4.0, heavy_per_minute=2.0, decay=0.1)
+CHANCE = StretchChance(hop_s=2.0, per_minute=4.0, decay=0.1)
 
 
 def timeline(chance: StretchChance | None = None) -> Timeline:
@@ -52,15 +52,34 @@ def test_a_stretch_is_found_with_start_end_and_strength() -> None:
     assert 2.0 < stretch.llr <= 6.0
 
 
-def test_a_stretch_weighs_what_its_frames_have_beyond_the_upper_threshold() -> None:
+HALF_LLR = math.log(4.0) / 2.0  # T_high is 0.8, 4 to 1
+
+
+def test_a_stretch_weighs_what_its_frames_have_beyond_half_the_upper_threshold() -> None:
     frames = np.full(100, -3.0)
     frames[40:52] = 4.0
     (stretch,) = scored(frames).stretches
     assert stretch.weight is not None
-    count = round(stretch.weight / (stretch.llr - math.log(4.0)))  # 0.8 is 4 to 1
+    count = round(stretch.weight / (stretch.llr - HALF_LLR))
     assert 10 <= count <= 14
-    assert stretch.weight == pytest.approx(count * (stretch.llr - math.log(4.0)))
+    assert stretch.weight == pytest.approx(count * (stretch.llr - HALF_LLR), rel=0.05)
     assert stretch.expected_by_chance is None
+
+
+def test_what_is_added_to_a_stretch_never_makes_it_lighter() -> None:
+    """A strong passage counts by itself where much that points only weakly comes after it."""
+    strong, trailing, even = np.full(300, -3.0), np.full(300, -3.0), np.full(300, -3.0)
+    strong[40:60] = trailing[40:60] = 4.0
+    trailing[60:160] = 0.3
+    even[40:240] = 1.5  # just above the upper threshold, and for half a minute
+    (first,), (second,), (third,) = (scored(frames).stretches for frames in (strong, trailing, even))
+    assert second.end_s > first.end_s + 10.0
+    assert first.weight is not None
+    assert second.weight is not None
+    assert third.weight is not None
+    assert second.weight >= 0.95 * first.weight
+    assert third.weight == pytest.approx(200 * (1.5 - HALF_LLR), rel=0.05)
+    assert CHANCE.expected(third.weight, 60.0) < MAX_EXPECTED
 
 
 def test_what_human_speech_of_the_length_has_by_chance_is_not_marked() -> None:
@@ -69,7 +88,11 @@ def test_what_human_speech_of_the_length_has_by_chance_is_not_marked() -> None:
     long[600:640] = 4.0
     (alone,) = scored(short, chance=CHANCE).stretches
     assert len(scored(long).stretches) == 2
-    (heavy,) = scored(long, chance=CHANCE).stretches
+    found = scored(long, chance=CHANCE)
+    (heavy,), (light,) = found.stretches, found.left_out
+    assert light.expected_by_chance is not None
+    assert light.expected_by_chance >= MAX_EXPECTED
+    assert scored(long).left_out == ()
     assert heavy.start_s == pytest.approx(600 * FRAME_S, abs=0.33)
     for stretch, frames in ((alone, short), (heavy, long)):
         assert stretch.weight is not None

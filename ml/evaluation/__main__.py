@@ -182,6 +182,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
         f"thresholds {chosen.t_low:.4f} and {chosen.t_high:.4f}: {done.spec.thresholds_chosen}",
         f"unlike the training data: beyond distance {done.spec.limits.max_ood_distance:.3f}",
         *by_chance.lines(),
+        *(f"left out: {line}" for line in by_chance.left_out),
     ]
     return "\n".join(lines)
 

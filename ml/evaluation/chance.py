@@ -5,7 +5,7 @@
 
 The human clips that the experiment holds out of training are joined at random to recordings of a minute, and examined
 as a report's are, with windows that overlap and with windows that don't. Of the stretches found: how many there are in
-a minute of speech, how many weigh more than 0, and how fast their number falls with their weight (`earwitness.chance`).
+a minute of speech, and how fast their number falls with their weight (`earwitness.chance`).
 `make calibrate` does the same for a run. With `--write` the model's spec is written anew; nothing else of it changes.
 Exit codes: 0 done, 2 the model or the clips can't be used.
 """
@@ -39,7 +39,7 @@ from ml.training.train import split_clips
 
 RECORDING_S = 60.0
 TURNS = 3  # each clip is heard so often, beside others: what a stretch weighs depends on its neighbours
-FEWEST = 20  # heavy stretches: of fewer the rates would be guesses
+FEWEST = 60  # stretches, each heard about `TURNS` times: of fewer the rates would be guesses
 SEED, JOBS, BATCH = 1, 2, 8
 
 
@@ -63,7 +63,7 @@ class Measured:
     def lines(self) -> list[str]:
         return [
             f"stretches by chance, windows every {chance.hop_s:g} s: {chance.per_minute:.2f} in a minute of human "
-            f"speech, of a weight w above 0 {chance.heavy_per_minute:.2f} x exp(-{chance.decay:.3f} w)"
+            f"speech, of at least a weight w {chance.per_minute:.2f} x exp(-{chance.decay:.4f} w)"
             for chance in self.chances
         ] or ["stretches by chance: too few to tell, every stretch is marked"]
 
@@ -100,18 +100,13 @@ def searched(sound: Samples, network: Scorer, hop_s: float) -> Searched:
 
 
 def fitted(hop_s: float, found: Sequence[Searched]) -> StretchChance | None:
-    """The rates of all recordings together; None where fewer than `FEWEST` heavy stretches tell nothing."""
+    """The rates of all recordings together; None where fewer than `FEWEST` stretches tell nothing."""
     minutes = sum(one.minutes for one in found)
     weights = np.array([weight for one in found for weight in one.weights])
-    heavy = weights[weights > 0.0]
-    if heavy.size < FEWEST:
+    if weights.size < FEWEST:
         return None
-    return StretchChance(
-        hop_s=hop_s,
-        per_minute=weights.size / minutes,
-        heavy_per_minute=heavy.size / minutes,
-        decay=1.0 / float(heavy.mean()),  # the likeliest exponential
-    )
+    likeliest = 1.0 / float(weights.mean())  # of all exponentials
+    return StretchChance(hop_s=hop_s, per_minute=weights.size / minutes, decay=likeliest)
 
 
 def measure(graph: Path, human: Sequence[Clip], *, seed: int, jobs: int) -> Measured:

@@ -1,7 +1,7 @@
 """How often human speech has a stretch by chance: what a marked stretch is weighed against.
 
-    chance = StretchChance(hop_s=2.0, per_minute=4.4, heavy_per_minute=2.2, decay=0.15)
-    chance.expected(weight=20.0, minutes=5.0)       # 0.5: once in two human recordings of this length
+    chance = StretchChance(hop_s=2.0, per_minute=4.0, decay=0.1)
+    chance.expected(weight=30.0, minutes=5.0)       # 1.0: as many as there are such recordings
 
 The expected number of chance stretches of at least some weight grows with the length that was searched and falls
 exponentially with the weight, as that of chance matches in long sequences does (Karlin & Altschul, 1990, "Methods for
@@ -22,16 +22,13 @@ class StretchChance:
     """Of the windows: frames that two windows heard err less."""
     per_minute: float
     """Stretches of any weight in a minute of human speech."""
-    heavy_per_minute: float
-    """Of them those whose weight is above 0."""
     decay: float
-    """Of their number, a unit of weight: `exp(-decay * weight)` of the heavy ones weigh more."""
+    """Of their number, a unit of weight: `exp(-decay * weight)` of them weigh more."""
 
     def __post_init__(self) -> None:
-        if not (self.hop_s > 0 and self.decay > 0 and 0 < self.heavy_per_minute <= self.per_minute < math.inf):
-            raise ValueError("stretches by chance need a hop, a decay and two rates above 0, the first no smaller")
+        if not (self.hop_s > 0 and self.decay > 0 and 0 < self.per_minute < math.inf):
+            raise ValueError("stretches by chance need a hop, a rate and a decay above 0")
 
     def expected(self, weight: float, minutes: float) -> float:
         """Stretches of at least `weight` (as `grounds.SuspiciousStretch` has it) in `minutes` of human speech."""
-        rate = self.per_minute if weight <= 0.0 else self.heavy_per_minute * math.exp(-self.decay * weight)
-        return rate * minutes
+        return self.per_minute * math.exp(-self.decay * weight) * minutes

@@ -81,6 +81,8 @@ class Finding:
     window_count: int
     signals: tuple[Signal, ...] = ()
     stretches: tuple[SuspiciousStretch, ...] = ()
+    left_out_s: float = 0.0
+    """Length of the stretches that chance explains."""
     deletions: tuple[DeletionEvidence, ...] = ()
     codec: str | None = None
     """FFmpeg's name."""
@@ -151,7 +153,7 @@ def _places(finding: Finding, thresholds: Thresholds, speech_s: float | None) ->
     if not finding.stretches:
         return found
     total_s = sum(stretch.end_s - stretch.start_s for stretch in finding.stretches)
-    if speech_s is not None and total_s >= WHOLE_SHARE * speech_s:
+    if speech_s is not None and total_s + finding.left_out_s >= WHOLE_SHARE * speech_s:
         return [*found, sentence(Code.SPREAD_OUT)] if finding.evidence_verdict is Verdict.DEEPFAKE else found
     code = Code.STRETCHES_TO_HEAR if finding.evidence_verdict is Verdict.AUTHENTIC else Code.STRETCHES_POINT
     return [*found, sentence(code, total_s=total_s, where=_where(finding.stretches))]

@@ -98,7 +98,7 @@ class SuspiciousStretch:
     peak_s: float
     """Middle of its strongest frame."""
     weight: float | None = None
-    """By how much the llr of those frames exceeds that of T_high at even odds, summed; below 0 where most do not.
+    """Of the heaviest part of it: the llr of its frames less half of that of T_high at even odds, summed. Above 0.
     None: of a run from before it was kept."""
     expected_by_chance: float | None = None
     """How many stretches of at least this weight human speech of the recording's length has on average
@@ -133,12 +133,28 @@ class DeletionEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class ByChance:
+    """What the stretches were weighed against: in so many minutes of human speech `minutes * per_minute *
+    exp(-decay * weight)` stretches of at least some weight are expected (`earwitness.chance`)."""
+
+    minutes: float
+    """Of speech that was searched."""
+    hop_s: float
+    per_minute: float
+    decay: float
+    left_out: int
+    """Stretches that are not marked, for as heavy ones are expected once or more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grounds:
     signals: tuple[Signal, ...] = ()
     explanations: tuple[Explanation, ...] = ()
     """In order of importance, the verdict first."""
     stretches: tuple[SuspiciousStretch, ...] = ()
-    """In the order of time; the strongest ones where there are more than `timeline.MAX_STRETCHES`."""
+    """In the order of time; the heaviest ones where there are more than `timeline.MAX_STRETCHES`."""
+    by_chance: ByChance | None = None
+    """None: not known of this model, and every stretch is marked."""
     deletions: tuple[DeletionEvidence, ...] = ()
     """For the strongest stretches, strongest first."""
     frames: FrameCurve | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from earwitness.detector import DetectorOutput
 from earwitness.finding import Abstention, MediaInfo, Stretch, Verdict, WindowScore
 from earwitness.grounds import (
+    ByChance,
     DeletionEvidence,
     Direction,
     Explanation,
@@ -83,6 +84,7 @@ def grounds_from_dict(raw: dict[str, Any]) -> Grounds:
                 for sentence in raw["explanations"]
             ),
             "stretches": tuple(SuspiciousStretch(**stretch) for stretch in raw["stretches"]),
+            "by_chance": ByChance(**raw["by_chance"]) if raw.get("by_chance") else None,  # older rows have none
             "deletions": tuple(DeletionEvidence(**deletion) for deletion in raw["deletions"]),
             "frames": None if raw["frames"] is None else _curve(raw["frames"]),
         }

@@ -21,7 +21,7 @@ from earwitness.deletion import StretchSound, deletable, deletions
 from earwitness.detector import DetectorOutput, Progress
 from earwitness.explain import AtPrior, Finding, explain
 from earwitness.finding import Abstention, MediaInfo, WindowScore
-from earwitness.grounds import DeletionEvidence, Explanation, Grounds, SuspiciousStretch
+from earwitness.grounds import ByChance, DeletionEvidence, Explanation, Grounds, SuspiciousStretch
 from earwitness.media import MediaLimits, MediaStream, open_media
 from earwitness.policy import confidence, decide, unjudged
 from earwitness.scorer import Scorer
@@ -94,7 +94,8 @@ class _Examination:
         self._tally = Tally()
         self._listener = Listener() if options.grounds else None
         spec = scorer.spec
-        self._timeline = Timeline(spec.calibration, spec.thresholds, options.prior, spec.chance_at(plan.hop_s))
+        self._chance = spec.chance_at(plan.hop_s)
+        self._timeline = Timeline(spec.calibration, spec.thresholds, options.prior, self._chance)
         self._stretch_sound = StretchSound() if options.grounds and options.deletions else None
         self._watch = _Stopwatch()
 
@@ -214,7 +215,11 @@ class _Examination:
             return replace(finding, signals=signals)
         worth = deletable(timeline.stretches, context.measured.speech_s)
         return replace(
-            finding, signals=signals, stretches=timeline.stretches, deletions=self._without(worth, path)
+            finding,
+            signals=signals,
+            stretches=timeline.stretches,
+            left_out_s=sum(stretch.end_s - stretch.start_s for stretch in timeline.left_out),
+            deletions=self._without(worth, path),
         )
 
     def _without(self, stretches: tuple[SuspiciousStretch, ...], path: Path) -> tuple[DeletionEvidence, ...]:
@@ -246,9 +251,17 @@ class _Examination:
             signals=finding.signals,
             explanations=sentences,
             stretches=finding.stretches,
+            by_chance=None if finding.p_fake is None else self._by_chance(timeline),
             deletions=finding.deletions,
             frames=None if finding.p_fake is None else timeline.curve,
             usual_ranges_version=None if ranges is None else ranges.version,
+        )
+
+    def _by_chance(self, timeline: TimelineFound) -> ByChance | None:
+        if self._chance is None:
+            return None
+        return ByChance(
+            minutes=self._timeline.spoken_minutes, **asdict(self._chance), left_out=len(timeline.left_out)
         )
 
     def _reasons(self, measured: Measurements | None, ood_distance: float | None) -> tuple[Abstention, ...]:

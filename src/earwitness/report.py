@@ -57,8 +57,11 @@ OTHER_PRIOR = (
 )
 MARKED_STRETCHES = (
     "Marked stretches are places to listen to and no findings of their own: human speech has such stretches by chance, "
-    "too. Beside each stands how many as heavy are expected in human speech of this length, where that is known; what "
-    "is expected once or more is not marked, so that in a long recording a short synthetic passage mostly is not."
+    "too, and the more of them the longer it is."
+)
+LEFT_OUT_BY_CHANCE = (
+    "Stretches that human speech of this length has once or more by chance are not marked: in a long recording a short "
+    "synthetic passage mostly is not. Chance was measured on undistorted speech; after strong coding it marks more."
 )
 AFFINE = "affine"
 """How `earwitness.calibration` turns a score into an llr."""
@@ -115,8 +118,6 @@ class MethodMetadata:
     limits: Mapping[str, float] | None = None
     window_s: float | None = None
     hop_s: float | None = None
-    stretch_chance: tuple[Mapping[str, float], ...] = ()
-    """Of each hop, how often human speech has a stretch by chance (`earwitness.chance`); (): not measured."""
     canonical_version: int | None = None
     prior: float = DEFAULT_PRIOR
     validation: Mapping[str, Any] = field(default_factory=dict)
@@ -148,7 +149,6 @@ def method_from_spec(spec: ModelSpec) -> MethodMetadata:
         limits=asdict(spec.limits),
         window_s=spec.window.window_s,
         hop_s=spec.window.hop_s,
-        stretch_chance=tuple(asdict(chance) for chance in spec.stretch_chance),
         canonical_version=spec.canonical_version,
         validation=dict(spec.evaluation),
         tools=installed_tools(),
@@ -272,15 +272,14 @@ def limitations(output: DetectorOutput | None, *, method_missing: bool, prior: f
         found.append(f"The detector abstained ({reasons}): the verdict says nothing for or against synthesis.")
     if output.grounds is not None and output.grounds.stretches:
         found.append(MARKED_STRETCHES)
+    if output.grounds is not None and output.grounds.by_chance is not None and not output.abstentions:
+        found.append(LEFT_OUT_BY_CHANCE)
     found.extend(output.warnings)
     return found
 
 
 def _method(method: MethodMetadata, policy: ActionPolicy) -> dict[str, Any]:
-    """Version 1 lists no stretches, and its shape stays: what they are weighed against is left out."""
-    told = {**asdict(method), "action_policy_version": policy.version, "tools": dict(method.tools or {})}
-    del told["stretch_chance"]
-    return told
+    return {**asdict(method), "action_policy_version": policy.version, "tools": dict(method.tools or {})}
 
 
 def custody_block(custody: CustodyMetadata) -> dict[str, Any]:

@@ -39,6 +39,8 @@ LLR_DECIMALS = 3
 class TimelineFound:
     stretches: tuple[SuspiciousStretch, ...]
     """In the order of time."""
+    left_out: tuple[SuspiciousStretch, ...]
+    """Those that chance explains."""
     curve: FrameCurve
     agreement_share: float | None
     """Part of the frames of speech on the side of their majority, 0.5 to 1; None without speech."""
@@ -102,22 +104,24 @@ class Timeline:
         if self._recent:  # the last one has no neighbour after it
             self._emit(None if self._recent[-1] is None else _mean(self._recent))
         share = self._to_spoof / self._spoken if self._spoken else None
+        stretches, left_out = self._weighed(self._merger.finish(duration_s))
         return TimelineFound(
-            stretches=self._beyond_chance(self._merger.finish(duration_s)),
+            stretches=stretches,
+            left_out=left_out,
             curve=self._curve.finish(),
             agreement_share=None if share is None else max(share, 1.0 - share),
         )
 
-    def _beyond_chance(self, stretches: tuple[SuspiciousStretch, ...]) -> tuple[SuspiciousStretch, ...]:
+    def _weighed(self, found: tuple[SuspiciousStretch, ...]) -> tuple[tuple[SuspiciousStretch, ...], ...]:
+        """Those to be marked, and those that chance explains."""
         if self._chance is None:
-            return stretches
-        told = []
-        for stretch in stretches:
-            assert stretch.weight is not None, "every stretch that was found here has one"
-            expected = self._chance.expected(stretch.weight, self.spoken_minutes)
-            if expected < MAX_EXPECTED:
-                told.append(replace(stretch, expected_by_chance=expected))
-        return tuple(told)
+            return found, ()
+        told = [replace(stretch, expected_by_chance=self._expected(self._chance, stretch)) for stretch in found]
+        return tuple(filter(_is_rare, told)), tuple(stretch for stretch in told if not _is_rare(stretch))
+
+    def _expected(self, chance: StretchChance, stretch: SuspiciousStretch) -> float:
+        assert stretch.weight is not None, "every stretch that was found here has one"
+        return chance.expected(stretch.weight, self.spoken_minutes)
 
     def _settle(self, until: int, speech_share: Callable[[float, float], float]) -> None:
         """Cells before `until` get no more scores: smooth and merge them."""
@@ -144,6 +148,10 @@ class Timeline:
         self._merger.add(llr)
 
 
+def _is_rare(stretch: SuspiciousStretch) -> bool:
+    return stretch.expected_by_chance is not None and stretch.expected_by_chance < MAX_EXPECTED
+
+
 @dataclass(slots=True)
 class _Cell:
     total: float = 0.0
@@ -161,7 +169,7 @@ class _Merger:
 
     def __init__(self, reaches: float, prior: float) -> None:
         self._reaches = reaches
-        self._reached_llr = llr_of(reaches)
+        self._half_llr = llr_of(reaches) / 2.0
         self._prior = prior
         self._index = 0
         self._open: _Open | None = None
@@ -172,7 +180,7 @@ class _Merger:
         if llr is not None and llr >= 0.0:
             if self._open is None:
                 self._open = _Open(first=index, last=index)
-            self._open.take(index, llr, posterior(llr, self._prior))
+            self._open.take(index, llr, posterior(llr, self._prior), llr - self._half_llr)
         elif self._open is not None and index - self._open.last > LONGEST_GAP:
             self._close()
 
@@ -194,10 +202,9 @@ class _Merger:
         run, self._open = self._open, None
         if run is None or posterior(run.peak_llr) < self._reaches or run.last - run.first + 1 < SHORTEST_STRETCH:
             return
-        weight = run.total_llr - self._reached_llr * run.count
-        stretch = run.stretch(weight)
+        stretch = run.stretch()
         # Heaps compare by weight, then by time: of equals the earlier one stays.
-        heapq.heappush(self._kept, (weight, -stretch.start_s, stretch))
+        heapq.heappush(self._kept, (run.weight, -stretch.start_s, stretch))
         if len(self._kept) > MAX_STRETCHES:
             heapq.heappop(self._kept)
 
@@ -214,22 +221,29 @@ class _Open:
     peak_llr: float = -math.inf
     peak: int = 0
 
-    def take(self, index: int, llr: float, p_fake: float) -> None:
+    ending_here: float = 0.0
+    """Weight of the heaviest part that ends with the last frame, and of the heaviest of all parts: what is added to a
+    stretch never makes it lighter."""
+    weight: float = 0.0
+
+    def take(self, index: int, llr: float, p_fake: float, beyond: float) -> None:
         self.last = index
         self.count += 1
         self.total_llr += llr
         self.total_p += p_fake
         if llr > self.peak_llr:
             self.peak, self.peak_llr = index, llr
+        self.ending_here = max(self.ending_here, 0.0) + beyond
+        self.weight = max(self.weight, self.ending_here)
 
-    def stretch(self, weight: float) -> SuspiciousStretch:
+    def stretch(self) -> SuspiciousStretch:
         return SuspiciousStretch(
             start_s=round(self.first * FRAME_S, 3),
             end_s=round((self.last + 1) * FRAME_S, 3),
             strength=self.total_p / self.count,
             llr=self.total_llr / self.count,
             peak_s=round((self.peak + 0.5) * FRAME_S, 3),
-            weight=weight,
+            weight=self.weight,
         )
 
 

@@ -44,7 +44,7 @@ EVIDENCE = (
 )  # fmt: skip
 METHOD = (
     "model_version", "calibration", "thresholds", "thresholds_chosen", "limits", "window_s", "hop_s",
-    "stretch_chance", "canonical_version", "preprocessing", "verbal_scale",
+    "canonical_version", "preprocessing", "verbal_scale",
 )  # fmt: skip
 NOT_COMPARED = "the case, the chain of custody, the file's name, the times and the recommended actions"
 """What no second examination can tell: it stands in the report alone."""

@@ -191,6 +191,7 @@ def _findings(subject: Subject, output: DetectorOutput | None) -> dict[str, Any]
         "usual_ranges_version": grounds.usual_ranges_version if grounds else None,
         "frames": _frames(grounds),
         "stretches": [asdict(stretch) for stretch in (grounds.stretches if grounds else ())],
+        "by_chance": asdict(grounds.by_chance) if grounds and grounds.by_chance else None,
         "deletions": [asdict(deletion) for deletion in (grounds.deletions if grounds else ())],
         "warnings": list(output.warnings) if output else [],
         "failure": None if subject.failure is None else no_finding(subject.status, subject.failure),

@@ -31,14 +31,8 @@ from earwitness.reporting.plots import Curve, Mark, spectrogram_svg, timeline_sv
 from earwitness.reporting.wording import CAPPED_TEXT
 
 NO_PICTURES = "No figures of the sound are shown: no sound could be decoded, or the evidence was not read again."
-NO_STRETCH = (
-    "No stretch was marked: nowhere do neighbouring frames point to synthesis together, or no more than they do by "
-    "chance in human speech of this length."
-)
-BY_CHANCE = (
-    "By chance: how many stretches at least as heavy human speech of this length has on average, measured on human "
-    "recordings that the model was not trained on. Below 0.05 is rare; what human speech has once or more is left out."
-)
+NO_STRETCH = "No stretch was marked: nowhere do neighbouring frames point to synthesis together."
+NONE_BUT_BY_CHANCE = "No stretch was marked."
 NOT_JUDGED_OVER_TIME = "No scores over time and no stretches are shown: the detector abstained."
 SIGNATURE_LINES = ("Examiner (name, function)", "Place and date", "Signature")
 
@@ -108,7 +102,7 @@ def _derived(report: Mapping[str, Any]) -> list[Block]:
 
 
 def _findings(report: Mapping[str, Any], outline: Outline | None) -> list[Block]:
-    findings = report["findings"]
+    findings, weighed = report["findings"], report["findings"]["by_chance"]
     marks = [Mark(n, s["start_s"], s["end_s"]) for n, s in enumerate(findings["stretches"], start=1)]
     blocks: list[Block] = [*_pictures(report, outline, marks), Facts(tables.scores(report))]
     if findings["failure"]:
@@ -117,16 +111,24 @@ def _findings(report: Mapping[str, Any], outline: Outline | None) -> list[Block]
         blocks += [
             Subheading("Marked stretches: where neighbouring frames point to synthesis"),
             tables.stretches(findings["stretches"], findings["deletions"]),
-            Paragraph(BY_CHANCE, note=True),
         ]
     elif report["timeline"]:
-        blocks.append(Paragraph(NO_STRETCH if report["suitability"]["judged"] else NOT_JUDGED_OVER_TIME))
+        blocks.append(Paragraph(_no_stretch(report)))
+    if report["suitability"]["judged"] and weighed and (findings["stretches"] or weighed["left_out"]):
+        blocks.append(Paragraph(tables.by_chance(weighed), note=True))
     if findings["statements"]:
         blocks += [Subheading("Statements"), tables.statements(findings["statements"])]
     blocks += _signals(findings)
     if findings["warnings"]:
         blocks += [Subheading("Warnings of the decoding"), Bullets(tuple(findings["warnings"]))]
     return blocks
+
+
+def _no_stretch(report: Mapping[str, Any]) -> str:
+    weighed = report["findings"]["by_chance"]
+    if not report["suitability"]["judged"]:
+        return NOT_JUDGED_OVER_TIME
+    return NONE_BUT_BY_CHANCE if weighed and weighed["left_out"] else NO_STRETCH
 
 
 def _pictures(report: Mapping[str, Any], outline: Outline | None, marks: Sequence[Mark]) -> list[Block]:

@@ -74,12 +74,26 @@ def stretches(found: Sequence[Mapping[str, Any]], deletions: Sequence[Mapping[st
                 f"{clock(stretch['start_s'])} to {clock(stretch['end_s'])}",
                 percent(stretch["strength"]),
                 _signed(stretch["llr"]),
+                _optional(stretch["weight"], _plain),
                 _optional(stretch["expected_by_chance"], _expected),
                 NONE if deletion is None else _deletion(deletion),
             )
         )
-    header = ("No.", "From, to", "Mean p_fake", "Mean llr", "By chance", "Recording's llr without it")
-    return Table(header, tuple(rows), (0.6, 2.4, 1.4, 1.2, 1.1, 3.3))
+    header = ("No.", "From, to", "Mean p_fake", "Mean llr", "Weight", "By chance", "Recording's llr without it")
+    return Table(header, tuple(rows), (0.6, 2.3, 1.2, 1.0, 0.9, 1.0, 3.0))
+
+
+def by_chance(weighed: Mapping[str, Any]) -> str:
+    """What the column of that name says, and what it is worked out with."""
+    left_out = weighed["left_out"]
+    were = "1 stretch was" if left_out == 1 else f"{left_out} stretches were"
+    return (
+        "By chance: how many stretches of at least that weight human speech of this length has on average, measured on "
+        "undistorted human recordings that the model was not trained on; 0.05 and less is rare. "
+        f"{_plain(weighed['minutes'])} minutes of speech x {_plain(weighed['per_minute'])} x "
+        f"exp(-{_plain(weighed['decay'])} x weight), windows every {weighed['hop_s']:g} s. "
+        f"What comes to 1 or more is not marked: {were} left out."
+    )
 
 
 def statements(said: Sequence[Mapping[str, Any]]) -> Table:
@@ -223,7 +237,6 @@ def method(report: Mapping[str, Any]) -> Rows:
         ("Model", made["model_version"]),
         ("SHA-256 of the network", made["graph_sha256"] or NONE),
         ("Windows", f"{made['window_s'] or NONE} s, every {made['hop_s'] or NONE} s"),
-        ("Stretches by chance, a minute", _chances(made["stretch_chance"])),
         ("Canonical view", str(made["canonical_version"] or NONE)),
         ("Calibration", _numbers(made["calibration"])),
         ("Thresholds on p_fake", _numbers(made["thresholds"])),
@@ -233,16 +246,6 @@ def method(report: Mapping[str, Any]) -> Rows:
         ("Policy of actions", made["action_policy_version"] or NONE),
         ("Tools", ", ".join(f"{name} {version}" for name, version in made["tools"].items()) or "not recorded"),
     )
-
-
-def _chances(chances: Sequence[Mapping[str, Any]]) -> str:
-    """Of each hop, in words that a second examiner can work the table's figures out with."""
-    told = (
-        f"windows every {chance['hop_s']:g} s: {_plain(chance['per_minute'])}, of a weight w above 0 "
-        f"{_plain(chance['heavy_per_minute'])} x exp(-{_plain(chance['decay'])} w)"
-        for chance in chances
-    )
-    return "; ".join(told) or NONE
 
 
 def _expected(count: float) -> str:
