@@ -89,10 +89,10 @@ def test_what_human_speech_of_the_length_has_by_chance_is_not_marked() -> None:
     (alone,) = scored(short, chance=CHANCE).stretches
     assert len(scored(long).stretches) == 2
     found = scored(long, chance=CHANCE)
-    (heavy,), (light,) = found.stretches, found.left_out
-    assert light.expected_by_chance is not None
-    assert light.expected_by_chance >= MAX_EXPECTED
-    assert scored(long).left_out == ()
+    (heavy,) = found.stretches
+    (light, _) = scored(long).stretches
+    assert (found.left_out, found.left_out_s) == (1, pytest.approx(light.end_s - light.start_s))
+    assert scored(long).left_out == 0
     assert heavy.start_s == pytest.approx(600 * FRAME_S, abs=0.33)
     for stretch, frames in ((alone, short), (heavy, long)):
         assert stretch.weight is not None
@@ -215,7 +215,19 @@ def test_three_hours_take_constant_memory_and_keep_the_strongest_stretches() -> 
     assert max(sizes) < 120_000
     assert max(sizes[2:]) < 2.5 * sizes[1]
     assert len(found.stretches) == MAX_STRETCHES
+    assert found.left_out == 0
     assert [s.start_s for s in found.stretches] == sorted(s.start_s for s in found.stretches)
     assert found.stretches[1].start_s > 1.5 * 3600  # the very first is longer: no window before weakens it
     assert len(found.curve.llr) <= MAX_CURVE_POINTS
     assert found.curve.hop_s * len(found.curve.llr) == pytest.approx(3 * 3600, abs=10)
+
+
+def test_all_that_chance_explains_is_counted_though_a_hundred_are_kept() -> None:
+    made = timeline(CHANCE)
+    for n in range(3_600):
+        score = 2.0 if n % 12 < 3 else -6.0
+        made.add(2.0 * n, score, np.zeros(FRAMES, np.float32), FRAME_S, talking)
+    found = made.finish(7_202.0, talking)
+    assert found.stretches == ()
+    assert found.left_out == 300
+    assert found.left_out_s == pytest.approx(300 * 4.0, rel=0.05)

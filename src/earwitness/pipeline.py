@@ -218,7 +218,7 @@ class _Examination:
             finding,
             signals=signals,
             stretches=timeline.stretches,
-            left_out_s=sum(stretch.end_s - stretch.start_s for stretch in timeline.left_out),
+            left_out_s=timeline.left_out_s,
             deletions=self._without(worth, path),
         )
 
@@ -260,9 +260,7 @@ class _Examination:
     def _by_chance(self, timeline: TimelineFound) -> ByChance | None:
         if self._chance is None:
             return None
-        return ByChance(
-            minutes=self._timeline.spoken_minutes, **asdict(self._chance), left_out=len(timeline.left_out)
-        )
+        return ByChance(self._timeline.spoken_minutes, **asdict(self._chance), left_out=timeline.left_out)
 
     def _reasons(self, measured: Measurements | None, ood_distance: float | None) -> tuple[Abstention, ...]:
         if measured is None:

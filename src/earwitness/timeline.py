@@ -39,8 +39,9 @@ LLR_DECIMALS = 3
 class TimelineFound:
     stretches: tuple[SuspiciousStretch, ...]
     """In the order of time."""
-    left_out: tuple[SuspiciousStretch, ...]
-    """Those that chance explains."""
+    left_out: int
+    """How many more there were that chance explains, and their length."""
+    left_out_s: float
     curve: FrameCurve
     agreement_share: float | None
     """Part of the frames of speech on the side of their majority, 0.5 to 1; None without speech."""
@@ -104,24 +105,27 @@ class Timeline:
         if self._recent:  # the last one has no neighbour after it
             self._emit(None if self._recent[-1] is None else _mean(self._recent))
         share = self._to_spoof / self._spoken if self._spoken else None
-        stretches, left_out = self._weighed(self._merger.finish(duration_s))
+        found = self._weighed(self._merger.finish(duration_s))
+        marked = tuple(stretch for stretch in found if self._chance is None or _is_rare(stretch))
+        left_out = [stretch.end_s - stretch.start_s for stretch in found if stretch not in marked]
+        # What was not kept is lighter than what was: where chance explains one of these it explains those.
+        more, more_s = self._merger.dropped if left_out else (0, 0.0)
         return TimelineFound(
-            stretches=stretches,
-            left_out=left_out,
+            stretches=marked,
+            left_out=len(left_out) + more,
+            left_out_s=sum(left_out) + more_s,
             curve=self._curve.finish(),
             agreement_share=None if share is None else max(share, 1.0 - share),
         )
 
-    def _weighed(self, found: tuple[SuspiciousStretch, ...]) -> tuple[tuple[SuspiciousStretch, ...], ...]:
-        """Those to be marked, and those that chance explains."""
+    def _weighed(self, found: tuple[SuspiciousStretch, ...]) -> tuple[SuspiciousStretch, ...]:
         if self._chance is None:
-            return found, ()
-        told = [replace(stretch, expected_by_chance=self._expected(self._chance, stretch)) for stretch in found]
-        return tuple(filter(_is_rare, told)), tuple(stretch for stretch in told if not _is_rare(stretch))
-
-    def _expected(self, chance: StretchChance, stretch: SuspiciousStretch) -> float:
-        assert stretch.weight is not None, "every stretch that was found here has one"
-        return chance.expected(stretch.weight, self.spoken_minutes)
+            return found
+        return tuple(
+            replace(stretch, expected_by_chance=self._chance.expected(stretch.weight, self.spoken_minutes))
+            for stretch in found
+            if stretch.weight is not None  # every one that was found here has one
+        )
 
     def _settle(self, until: int, speech_share: Callable[[float, float], float]) -> None:
         """Cells before `until` get no more scores: smooth and merge them."""
@@ -174,6 +178,8 @@ class _Merger:
         self._index = 0
         self._open: _Open | None = None
         self._kept: list[tuple[float, float, SuspiciousStretch]] = []  # a heap, the lightest first
+        self.dropped = (0, 0.0)
+        """How many were lighter than all that are kept, and their length in seconds."""
 
     def add(self, llr: float | None) -> None:
         index, self._index = self._index, self._index + 1
@@ -206,7 +212,9 @@ class _Merger:
         # Heaps compare by weight, then by time: of equals the earlier one stays.
         heapq.heappush(self._kept, (run.weight, -stretch.start_s, stretch))
         if len(self._kept) > MAX_STRETCHES:
-            heapq.heappop(self._kept)
+            _, _, lightest = heapq.heappop(self._kept)
+            count, length_s = self.dropped
+            self.dropped = (count + 1, length_s + lightest.end_s - lightest.start_s)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from earwitness.reporting.blocks import Table
 
 Rows = tuple[tuple[str, str], ...]
 NONE = "-"
-LEAST_EXPECTED = 0.001  # the rates are measured on an hour, and what lies far beyond is a line drawn on
+LEAST_EXPECTED = 0.001  # the rates are measured on minutes of speech: far beyond these a line is drawn on
 MAX_EVENTS = 400  # ten pages; the attached JSON holds them all
 VERBAL_FIGURES = 2
 

@@ -97,6 +97,11 @@ GLOSSARY = (
     Term("score", "The network's raw output. Higher: more likely a machine. It has no unit."),
     Term("SHA-256", "A file's fingerprint: two files with the same one are the same, bit for bit."),
     Term("spoof", "Speech made or altered by speech synthesis, voice conversion, a vocoder or a neural codec."),
+    Term(
+        "weight",
+        "Of a marked stretch: the llr of the frames of its heaviest part, each less half of what the upper threshold "
+        "stands for, summed.",
+    ),
     Term("window", "A short stretch of the recording that the network scores at once."),
 )
 
