@@ -128,14 +128,12 @@ class WorkerPool:
                 error = self._awaited(seat, future, timeout_s, meanwhile)
             except CancelledError:
                 raise RunInterruptedError(INTERRUPTED) from None
-            except (
-                BaseException
-            ) as unexpected:  # its worker may be at the task still: nobody else must wait for that
+            except BaseException as unexpected:
+                # Its worker may be at the task still, and nobody else must wait for that.
                 self._replace(seat, repr(unexpected))
                 raise
-            if isinstance(
-                error, ENDS_OF_WORKERS
-            ):  # pebble starts another, which the dead one's pipe would speak for
+            if isinstance(error, ENDS_OF_WORKERS):
+                # Pebble starts another worker, but on the same pipe, in which the old one may have left answers.
                 self._replace(seat, repr(error))
         if error is None:
             return future.result()
@@ -154,9 +152,7 @@ class WorkerPool:
                     self._changed.wait()
                 if self._closed:
                     raise RunInterruptedError(INTERRUPTED)
-                seat = (
-                    self._free.popleft()
-                )  # the longest unused one: that of a worker which just died may be starting
+                seat = self._free.popleft()  # the longest unused: one whose worker just died may be starting
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
@@ -197,9 +193,7 @@ class WorkerPool:
         """How the task ended; None: with a result. Raises PoolBrokenError, and CancelledError of a closed pool."""
 
         def look(running: bool) -> None:
-            if (
-                not seat.pool.active and not future.done()
-            ):  # a task that comes as its pool breaks is forgotten by it
+            if not seat.pool.active and not future.done():  # it came as its pool broke, and was forgotten
                 raise PoolBrokenError("its worker's pool broke")
             if running and meanwhile is not None:
                 meanwhile()
