@@ -15,27 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.calibration import DEFAULT_PRIOR
-from earwitness.canonical import canonicalise
 from earwitness.grounds import SuspiciousStretch
 from earwitness.media import read_waveform
 from earwitness.model_spec import default_model_path
 from earwitness.scorer import Scorer, load_scorer
 from earwitness.suitability import SuitabilityMeter
 from earwitness.timeline import Timeline
-from earwitness.waveform import SAMPLE_RATE_HZ, Samples, sample_count
-from earwitness.windows import iter_windows
+from earwitness.waveform import Samples, sample_count
 from ml.datasets.manifest import Clip, read_manifest
+from ml.evaluation.chance import ScoredWindow, scored_windows, speech_of
 
 SEED = 1
 LONGEST_S = 300.0
 LENGTHS_S = (16.0, 30.0, 60.0, 120.0, 300.0)
 SPLICED_S = (60.0, 300.0)
 PASSAGES_S = (1.0, 2.0, 4.0, 12.0)
-BATCH = 8
-
-
-Scored = list[tuple[float, float, np.ndarray]]
-"""Start, score and frame scores of each window."""
 
 
 def main() -> None:
@@ -67,24 +61,14 @@ def _joined(clips: Sequence[Clip], random: np.random.Generator) -> Samples:
     return np.concatenate(parts)[: sample_count(LONGEST_S)]
 
 
-def _scored(sound: Samples, scorer: Scorer) -> Scored:
-    windows = list(iter_windows([sound], scorer.spec.window))
-    found: Scored = []
-    for start in range(0, len(windows), BATCH):
-        batch = windows[start : start + BATCH]
-        scores = scorer.score(np.stack([canonicalise(window.samples).samples for window in batch]))
-        found += [
-            (window.start_s, float(score), frames)
-            for window, score, frames in zip(batch, scores.score, scores.frame_scores, strict=True)
-        ]
-    return found
-
-
 def _compare_scores(recordings: dict[str, list[Samples]], scorer: Scorer) -> None:
     print(
         "\nlength   overlapping: spread of the score   without overlap: difference, root mean square and largest"
     )
-    scored = {name: [_scored(sound, scorer) for sound in sounds] for name, sounds in recordings.items()}
+    hop_s = scorer.spec.window.hop_s
+    scored = {
+        name: [scored_windows(sound, scorer, hop_s) for sound in sounds] for name, sounds in recordings.items()
+    }
     for length_s in LENGTHS_S:
         for name, all_scores in scored.items():
             with_overlap, without = (
@@ -97,17 +81,9 @@ def _compare_scores(recordings: dict[str, list[Samples]], scorer: Scorer) -> Non
             )
 
 
-def _mean(scored: Scored, length_s: float, step: int, scorer: Scorer) -> float:
+def _mean(scored: list[ScoredWindow], length_s: float, step: int, scorer: Scorer) -> float:
     inside = [score for start_s, score, _ in scored if start_s + scorer.spec.window.window_s <= length_s]
     return float(np.mean(inside[::step]))
-
-
-def _speech(sound: Samples) -> SuitabilityMeter:
-    meter = SuitabilityMeter()
-    for start in range(0, sound.size, SAMPLE_RATE_HZ):
-        meter.push(sound[start : start + SAMPLE_RATE_HZ])
-    meter.finish()
-    return meter
 
 
 def _compare_stretches(
@@ -126,10 +102,10 @@ def _compare_stretches(
                 spliced = sound[: sample_count(length_s)].copy()
                 passage = slice(sample_count(start_s), sample_count(start_s + passage_s))
                 spliced[passage] = other[: sample_count(passage_s)]
-                scored, meter = _scored(spliced, scorer), _speech(spliced)
+                scored, speech = scored_windows(spliced, scorer, scorer.spec.window.hop_s), speech_of(spliced)
                 for step, by_marked in counts.items():
                     for marked, count in by_marked.items():
-                        stretches = _stretches(scored, step, scorer, length_s, meter, marked=marked)
+                        stretches = _stretches(scored, step, scorer, length_s, speech, marked=marked)
                         hits = [s for s in stretches if s.start_s < start_s + passage_s and start_s < s.end_s]
                         count[0] += bool(hits)
                         count[1] += len(stretches) - len(hits)
@@ -142,14 +118,20 @@ def _compare_stretches(
 
 
 def _stretches(
-    scored: Scored, step: int, scorer: Scorer, length_s: float, meter: SuitabilityMeter, *, marked: bool
+    scored: list[ScoredWindow],
+    step: int,
+    scorer: Scorer,
+    length_s: float,
+    speech: SuitabilityMeter,
+    *,
+    marked: bool,
 ) -> tuple[SuspiciousStretch, ...]:
     spec = scorer.spec
     chance = spec.chance_at(step * spec.window.hop_s) if marked else None
     timeline = Timeline(spec.calibration, spec.thresholds, DEFAULT_PRIOR, chance)
     for at_s, score, frames in scored[::step]:
-        timeline.add(at_s, score, frames, spec.frame_hop_s, meter.speech_share)
-    return timeline.finish(length_s, meter.speech_share).stretches
+        timeline.add(at_s, score, frames, spec.frame_hop_s, speech.speech_share)
+    return timeline.finish(length_s, speech.speech_share).stretches
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ Exit codes: 0 done, 2 the model or the clips can't be used.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earwitness.calibration import DEFAULT_PRIOR
 from earwitness.canonical import canonicalise
@@ -42,6 +44,9 @@ TURNS = 3  # each clip is heard so often, beside others: what a stretch weighs d
 FEWEST = 60  # stretches, each heard about `TURNS` times: of fewer the rates would be guesses
 SEED, JOBS, BATCH = 1, 2, 8
 
+ScoredWindow: TypeAlias = tuple[float, float, NDArray[np.float32]]
+"""Start, raw score and frame scores of a window."""
+
 
 @dataclass(frozen=True, slots=True)
 class Searched:
@@ -50,7 +55,14 @@ class Searched:
     minutes: float
     """Of speech."""
     weights: tuple[float, ...]
-    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One recording."""
+
+    by_hop: Mapping[float, Searched]
+    left_out: tuple[str, ...]
     """Clips of it that could not be read, and why."""
 
 
@@ -82,20 +94,36 @@ def joined(clips: Sequence[Clip], seed: int) -> list[list[Path]]:
     return recordings
 
 
-def searched(sound: Samples, network: Scorer, hop_s: float) -> Searched:
-    """The stretches of `sound` as reports find them, those that chance explains among them."""
-    spec, meter = network.spec, SuitabilityMeter()
+def speech_of(sound: Samples) -> SuitabilityMeter:
+    """A meter that has heard `sound`: it tells where somebody speaks."""
+    meter = SuitabilityMeter()
     for start in range(0, sound.size, SAMPLE_RATE_HZ):
         meter.push(sound[start : start + SAMPLE_RATE_HZ])
     meter.finish()
-    timeline = Timeline(spec.calibration, spec.thresholds, DEFAULT_PRIOR)
-    windows = list(iter_windows([sound], replace(spec.window, hop_s=hop_s)))
+    return meter
+
+
+def scored_windows(sound: Samples, network: Scorer, hop_s: float) -> list[ScoredWindow]:
+    """The windows of `sound` every `hop_s`, scored as a recording's are."""
+    windows = list(iter_windows([sound], replace(network.spec.window, hop_s=hop_s)))
+    found: list[ScoredWindow] = []
     for first in range(0, len(windows), BATCH):
         batch = windows[first : first + BATCH]
         scores = network.score(np.stack([canonicalise(window.samples).samples for window in batch]))
-        for window, score, frames in zip(batch, scores.score, scores.frame_scores, strict=True):
-            timeline.add(window.start_s, float(score), frames, spec.frame_hop_s, meter.speech_share)
-    found = timeline.finish(seconds(sound.size), meter.speech_share).stretches
+        found += [
+            (window.start_s, float(score), frames)
+            for window, score, frames in zip(batch, scores.score, scores.frame_scores, strict=True)
+        ]
+    return found
+
+
+def searched(sound: Samples, speech: SuitabilityMeter, network: Scorer, hop_s: float) -> Searched:
+    """The stretches of `sound` as reports find them, those that chance explains among them."""
+    spec = network.spec
+    timeline = Timeline(spec.calibration, spec.thresholds, DEFAULT_PRIOR)
+    for start_s, score, frames in scored_windows(sound, network, hop_s):
+        timeline.add(start_s, score, frames, spec.frame_hop_s, speech.speech_share)
+    found = timeline.finish(seconds(sound.size), speech.speech_share).stretches
     return Searched(timeline.spoken_minutes, tuple(one.weight for one in found if one.weight is not None))
 
 
@@ -111,36 +139,37 @@ def fitted(hop_s: float, found: Sequence[Searched]) -> StretchChance | None:
 
 def measure(graph: Path, human: Sequence[Clip], *, seed: int, jobs: int) -> Measured:
     """For each hop that recordings are cut with, of the `human` clips that can be read."""
-    window = load_spec(graph).window
-    recordings = joined(human, seed)
-    work = [(paths, hop_s) for hop_s in sorted({window.hop_s, window.window_s}) for paths in recordings]
-    found = list(spread(_search, work, jobs=jobs, initializer=load, initargs=(graph,)))
-    by_hop: dict[float, list[Searched]] = {}
-    for (_, hop_s), one in zip(work, found, strict=True):
-        by_hop.setdefault(hop_s, []).append(one)
-    chances = [fitted(hop_s, of_hop) for hop_s, of_hop in by_hop.items()]
+    heard = list(spread(_hear, joined(human, seed), jobs=jobs, initializer=load, initargs=(graph,)))
+    chances = [fitted(hop_s, [one.by_hop[hop_s] for one in heard]) for hop_s in _hops_s(load_spec(graph))]
     return Measured(
         tuple(chance for chance in chances if chance is not None),
-        tuple(sorted({line for one in found for line in one.left_out})),
+        tuple(sorted({line for one in heard for line in one.left_out})),
     )
 
 
-def _search(work: tuple[list[Path], float]) -> Searched:
-    paths, hop_s = work
+def _hops_s(spec: ModelSpec) -> list[float]:
+    """With overlap and without (`windows.plan_for`)."""
+    return sorted({spec.window.hop_s, spec.window.window_s})
+
+
+def _hear(paths: Sequence[Path]) -> Heard:
+    """The recording that these clips make up, read and listened to once for all hops."""
     parts, left_out = [np.zeros(0, dtype=np.float32)], []
     for path in paths:
         try:
             parts.append(read_waveform(path)[0])
         except InputError as error:
             left_out.append(f"{path}: {error}")
-    return replace(searched(np.concatenate(parts), scorer(), hop_s), left_out=tuple(left_out))
+    sound = np.concatenate(parts)
+    speech = speech_of(sound)
+    by_hop = {hop_s: searched(sound, speech, scorer(), hop_s) for hop_s in _hops_s(scorer().spec)}
+    return Heard(by_hop, tuple(left_out))
 
 
-def write_chance(graph: Path, chances: tuple[StretchChance, ...]) -> ModelSpec:
-    """The spec beside `graph` with `chances`, written anew."""
+def write_chance(graph: Path, chances: tuple[StretchChance, ...]) -> None:
+    """Write the spec beside `graph` anew, with `chances`."""
     spec = replace(load_spec(graph), stretch_chance=chances)
     write_text(graph.with_suffix(".json"), spec.to_json())
-    return spec
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import pytest
 from earwitness.model_spec import default_model_path, load_spec
 from ml.config import load_experiment
 from ml.datasets.manifest import read_manifest
-from ml.evaluation.chance import FEWEST, RECORDING_S, TURNS, Searched, _search, fitted, joined, main, measure
+from ml.evaluation.chance import FEWEST, RECORDING_S, TURNS, Searched, _hear, fitted, joined, main, measure
 from ml.evaluation.worker import load
 from ml.training.train import split_clips
 
@@ -88,9 +88,9 @@ def test_a_clip_that_cannot_be_read_is_named_and_the_others_are_heard(
     assert line.startswith(str(broken))
     load(shipped)
     paths = [clip.path for clip in human]
-    heard, without = _search(([*paths[:4], broken, *paths[4:]], 2.0)), _search((paths, 2.0))
+    heard, without = _hear([*paths[:4], broken, *paths[4:]]), _hear(paths)
     assert heard == replace(without, left_out=(line,))
-    assert without.minutes > 0.0
+    assert without.by_hop[2.0].minutes > 0.0
 
 
 def test_what_cannot_be_used_is_told(

@@ -94,8 +94,8 @@ class _Examination:
         self._tally = Tally()
         self._listener = Listener() if options.grounds else None
         spec = scorer.spec
-        self._chance = spec.chance_at(plan.hop_s)
-        self._timeline = Timeline(spec.calibration, spec.thresholds, options.prior, self._chance)
+        chance = spec.chance_at(plan.hop_s)
+        self._timeline = Timeline(spec.calibration, spec.thresholds, options.prior, chance)
         self._stretch_sound = StretchSound() if options.grounds and options.deletions else None
         self._watch = _Stopwatch()
 
@@ -258,9 +258,10 @@ class _Examination:
         )
 
     def _by_chance(self, timeline: TimelineFound) -> ByChance | None:
-        if self._chance is None:
+        chance = self._scorer.spec.chance_at(self._plan.hop_s)
+        if chance is None:
             return None
-        return ByChance(self._timeline.spoken_minutes, **asdict(self._chance), left_out=timeline.left_out)
+        return ByChance(self._timeline.spoken_minutes, **asdict(chance), left_out=timeline.left_out)
 
     def _reasons(self, measured: Measurements | None, ood_distance: float | None) -> tuple[Abstention, ...]:
         if measured is None:

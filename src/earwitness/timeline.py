@@ -106,8 +106,8 @@ class Timeline:
             self._emit(None if self._recent[-1] is None else _mean(self._recent))
         share = self._to_spoof / self._spoken if self._spoken else None
         found = self._weighed(self._merger.finish(duration_s))
-        marked = tuple(stretch for stretch in found if self._chance is None or _is_rare(stretch))
-        left_out = [stretch.end_s - stretch.start_s for stretch in found if stretch not in marked]
+        marked = tuple(stretch for stretch in found if not _is_common(stretch))
+        left_out = [stretch.end_s - stretch.start_s for stretch in found if _is_common(stretch)]
         # What was not kept is lighter than what was: where chance explains one of these it explains those.
         more, more_s = self._merger.dropped if left_out else (0, 0.0)
         return TimelineFound(
@@ -119,13 +119,15 @@ class Timeline:
         )
 
     def _weighed(self, found: tuple[SuspiciousStretch, ...]) -> tuple[SuspiciousStretch, ...]:
+        """With what chance expects, where that is known."""
         if self._chance is None:
             return found
-        return tuple(
-            replace(stretch, expected_by_chance=self._chance.expected(stretch.weight, self.spoken_minutes))
-            for stretch in found
-            if stretch.weight is not None  # every one that was found here has one
-        )
+        weighed = []
+        for stretch in found:
+            assert stretch.weight is not None, "every stretch that is found here has one"
+            expected = self._chance.expected(stretch.weight, self.spoken_minutes)
+            weighed.append(replace(stretch, expected_by_chance=expected))
+        return tuple(weighed)
 
     def _settle(self, until: int, speech_share: Callable[[float, float], float]) -> None:
         """Cells before `until` get no more scores: smooth and merge them."""
@@ -152,8 +154,8 @@ class Timeline:
         self._merger.add(llr)
 
 
-def _is_rare(stretch: SuspiciousStretch) -> bool:
-    return stretch.expected_by_chance is not None and stretch.expected_by_chance < MAX_EXPECTED
+def _is_common(stretch: SuspiciousStretch) -> bool:
+    return stretch.expected_by_chance is not None and stretch.expected_by_chance >= MAX_EXPECTED
 
 
 @dataclass(slots=True)
@@ -228,7 +230,6 @@ class _Open:
     total_p: float = 0.0
     peak_llr: float = -math.inf
     peak: int = 0
-
     ending_here: float = 0.0
     """Weight of the heaviest part that ends with the last frame, and of the heaviest of all parts: what is added to a
     stretch never makes it lighter."""
