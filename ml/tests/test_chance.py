@@ -8,11 +8,28 @@ import numpy as np
 import pytest
 
 from earwitness.model_spec import default_model_path, load_spec
+from earwitness.pipeline import ExamineOptions, examine
+from earwitness.scorer import load_scorer
 from ml.config import load_experiment
 from ml.datasets.manifest import read_manifest
-from ml.evaluation.chance import FEWEST, RECORDING_S, TURNS, Searched, _hear, fitted, joined, main, measure
+from ml.evaluation.chance import (
+    FEWEST,
+    RECORDING_S,
+    TURNS,
+    Searched,
+    _hear,
+    fitted,
+    joined,
+    main,
+    measure,
+    searched,
+    speech_of,
+)
 from ml.evaluation.worker import load
 from ml.training.train import split_clips
+from tests.audio_files import write_audio
+from tests.speechlike import speechlike
+from tests.toy_model import write_toy_model
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "smoke.toml"
 
@@ -109,3 +126,21 @@ def test_the_shipped_models_have_it_for_both_hops() -> None:
     for name in ("latest", "accurate"):
         spec = load_spec(default_model_path().with_name(f"{name}.onnx"))
         assert {chance.hop_s for chance in spec.stretch_chance} == {spec.window.hop_s, spec.window.window_s}
+
+
+@pytest.mark.parametrize("hop_s", [2.0, 4.0])
+def test_what_is_searched_is_what_a_report_would_find(hop_s: float, tmp_path: Path) -> None:
+    """In every other five seconds somebody speaks and hisses, which the toy takes for synthesis."""
+    scorer = load_scorer(write_toy_model(tmp_path))
+    voice = speechlike(40.0)
+    hiss = np.diff(np.random.default_rng(0).normal(0, 0.02, voice.size), n=2, prepend=[0.0, 0.0])
+    spoken = (np.arange(voice.size) // 80_000 % 2 == 0) & (np.abs(voice) > 1e-3)
+    sound = np.where(spoken, voice + hiss, 0.0).astype(np.float32)
+    path = write_audio(tmp_path / "a.wav", sound, codec="pcm_f32le")
+    options = ExamineOptions(long_recording_s=0.0 if hop_s == 4.0 else 100.0, deletions=False)
+    grounds = examine(path, scorer, options).grounds
+    assert grounds is not None
+    assert grounds.stretches
+    found = searched(sound, speech_of(sound), scorer, hop_s)
+    assert found.weights == pytest.approx([stretch.weight for stretch in grounds.stretches])
+    assert 0.0 < found.minutes < 0.75 * 40.0 / 60.0
