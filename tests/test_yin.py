@@ -14,7 +14,7 @@ def pulses(f0_hz: NDArray[np.float64]) -> Samples:
 
 
 def tracked(sound: Samples) -> NDArray[np.float64]:
-    return track(sound, sound.size // HOP_SAMPLES - 4)
+    return track(sound, np.ones(sound.size // HOP_SAMPLES - 4, np.bool_))
 
 
 @pytest.mark.parametrize("f0_hz", [62.0, 80.0, 110.0, 180.0, 250.0, 330.0, 440.0, 490.0])
@@ -54,4 +54,17 @@ def test_level_and_noise_30_db_below_do_not_matter() -> None:
 
 @pytest.mark.parametrize("size", [1, 300, 800])
 def test_sound_beyond_the_end_counts_as_silence(size: int) -> None:
-    assert track(np.zeros(size, np.float32), 3).shape == (3,)
+    assert track(np.zeros(size, np.float32), np.ones(3, np.bool_)).shape == (3,)
+
+
+def test_what_is_not_wanted_is_not_looked_at_and_changes_nothing_of_the_rest() -> None:
+    """A neighbour that must agree is looked at all the same: the first and the last frame of a word have one each."""
+    sound = pulses(np.concatenate((np.full(8_000, 130.0), np.full(8_000, 210.0))))
+    everywhere = tracked(sound)
+    wanted = np.zeros(everywhere.size, np.bool_)
+    wanted[[0, 7, 8, 20, -1]] = True
+    found = track(sound, wanted)
+    assert np.isnan(found[~wanted]).all()
+    np.testing.assert_allclose(found[wanted], everywhere[wanted], rtol=1e-6)
+    assert not np.isnan(found[[7, 8, 20]]).any()
+    assert np.isnan(track(sound, np.zeros(9, np.bool_))).all()

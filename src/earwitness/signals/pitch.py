@@ -35,8 +35,8 @@ class Pitch:
         self._spoken += int(frames.spoken.sum())
         if not frames.spoken.any():
             return
-        f0_hz = track(frames.sound, frames.spoken.size)
-        voiced = f0_hz[frames.spoken & ~np.isnan(f0_hz)]
+        f0_hz = track(frames.sound, frames.spoken)
+        voiced = f0_hz[~np.isnan(f0_hz)]
         if voiced.size == 0:
             return
         notes = 12.0 * np.log2(voiced / REFERENCE_HZ)

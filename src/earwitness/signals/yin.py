@@ -1,6 +1,6 @@
 """Fundamental frequency of voiced frames: YIN (de Cheveigné & Kawahara, 2002), all frames of a piece at once.
 
-    f0_hz = track(sound, count)         # shape (count,), NaN where no voice is found
+    f0_hz = track(sound, spoken)        # shape of `spoken`, (count,); NaN where no voice is found
 
 Steps 1 to 5 of the paper (difference function, cumulative mean normalisation, absolute threshold, parabolic
 interpolation) on sound at 8 kHz; its sixth step, the search beside the frame, is replaced by asking that neighbouring
@@ -52,14 +52,22 @@ LOW_PASS_COLUMNS = _columns()
 LAGS = np.arange(1, LONGEST_LAG + 1, dtype=np.float64)
 
 
-def track(sound: Samples, count: int) -> NDArray[np.float64]:
-    """F0 in Hz of the `count` frames that begin every `HOP_SAMPLES` of `sound`; NaN where there is no voice.
+def track(sound: Samples, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """F0 in Hz of frames that begin every `HOP_SAMPLES` of `sound`; NaN where there is no voice or no flag in `wanted`.
 
-    Sound beyond the end counts as zeros. A frame counts as voiced where it is periodic and a neighbour agrees.
+    Sound beyond the end counts as zeros. A frame counts as voiced where it is periodic and a neighbour agrees, whether
+    that one is wanted or not.
     """
-    slow = _slow(sound)
-    slow = np.pad(slow, (0, max(0, (count - 1) * SLOW_HOP + NEEDED - slow.size)))
-    return _agreeing(_periods(_normalised_difference(slow, count)))
+    asked = wanted.copy()
+    asked[1:] |= wanted[:-1]
+    asked[:-1] |= wanted[1:]
+    starts = np.flatnonzero(asked) * SLOW_HOP
+    f0_hz = np.full(wanted.size, np.nan)
+    if starts.size:
+        slow = _slow(sound)
+        slow = np.pad(slow, (0, max(0, int(starts[-1]) + NEEDED - slow.size)))
+        f0_hz[asked] = _periods(_normalised_difference(slow, starts))
+    return np.where(wanted, _agreeing(f0_hz), np.nan)
 
 
 def _slow(sound: Samples) -> Samples:
@@ -79,17 +87,21 @@ def _slow(sound: Samples) -> Samples:
     return slow
 
 
-def _normalised_difference(slow: Samples, count: int) -> NDArray[np.float64]:
-    """Cumulative-mean-normalised difference of each frame, shape (count, LONGEST_LAG + 1): equations 6 to 8."""
-    frames = np.lib.stride_tricks.sliding_window_view(slow, NEEDED)[::SLOW_HOP][:count]
-    spectrum = np.fft.rfft(frames, FFT_SIZE, axis=1)
-    head = np.fft.rfft(frames[:, :SUMMED], FFT_SIZE, axis=1)
+def _normalised_difference(slow: Samples, starts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Cumulative-mean-normalised difference of the frames that begin at `starts`, shape (count, LONGEST_LAG + 1):
+    equations 6 to 8."""
+    # Padded here: where numpy pads, it takes half as long again.
+    frames = np.zeros((starts.size, FFT_SIZE), dtype=np.float32)
+    frames[:, :NEEDED] = np.lib.stride_tricks.sliding_window_view(slow, NEEDED)[starts]
+    spectrum = np.fft.rfft(frames, axis=1)
+    frames[:, SUMMED:] = 0.0
+    head = np.fft.rfft(frames, axis=1)
     correlation = np.fft.irfft(spectrum * head.conj(), FFT_SIZE, axis=1)[:, : LONGEST_LAG + 1]
     # The energy before each sample: in double, or differences of large sums are noise
     before = np.zeros(slow.size + 1)
     np.cumsum(np.square(slow, dtype=np.float64), out=before[1:])
     energy = before[SUMMED:] - before[:-SUMMED]
-    moving = np.lib.stride_tricks.sliding_window_view(energy, LONGEST_LAG + 1)[::SLOW_HOP][:count]
+    moving = np.lib.stride_tricks.sliding_window_view(energy, LONGEST_LAG + 1)[starts]
     difference = np.maximum(moving[:, :1] + moving - np.float32(2.0) * correlation, 0.0)
     running = np.cumsum(difference[:, 1:], axis=1)
     normalised: NDArray[np.float64] = np.ones_like(difference)
