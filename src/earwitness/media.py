@@ -2,7 +2,7 @@
 
     with open_media(Path("hearing.m4a")) as media:
         media.info                  # what the container says
-        for block in media:         # float32, shape (samples,), about a second each
+        for block in media:         # float32, shape (samples,), about two seconds each
             ...
         media.warnings              # damaged packets that were skipped, and the like
 
@@ -48,9 +48,9 @@ CONTAINERS = (
 """FFmpeg's names of what may be opened. Every one keeps its sound in the file itself."""
 
 READ_BUFFER_BYTES = 1 << 16
-BLOCK_S = (
-    1.0  # decoded sound is converted in pieces of this: codec frames of 20 ms would cost fifty times the calls
-)
+BLOCK_S = 2.0
+"""Decoded sound is converted in pieces of this: codec frames of 20 ms would cost a hundred times the calls, and each
+step (decoder, voice detector, signals) drives what the others need out of the processor's cache."""
 GATHERED_VALUES = 1 << 18  # 1 to 2 MB: of many channels at a high rate a piece is shorter
 GATHERED_FRAMES = 1024  # a second has 50 of a phone's codec; of frames of one sample no more must be held at once
 SAMPLE_DTYPES: dict[str, type[np.generic]] = {

@@ -55,7 +55,7 @@ class ChannelMeter:
         """`sound` has the shape (channels, samples), `mono` is its mean over the channels, `peak` its largest size."""
         count = len(sound)
         sums = self._sums.setdefault(count, _Sums(np.zeros(count), np.zeros(count, dtype=np.int64)))
-        # Of a second at most; a product of vectors loses nothing there that a decibel would show.
+        # Of two seconds at most; a product of vectors loses nothing there that a decibel would show.
         sums.powers += [float(channel @ channel) for channel in sound]
         sums.mean_power += float(mono @ mono)
         if peak >= CLIPPED_AT:
