@@ -55,7 +55,7 @@ RETRIES: "RetryConfig" = {
 BLOBS = "blobs"
 LISTED_AT_ONCE = 1_000  # the most that the protocol gives
 MISSING = "the evidence of this analysis is not in the store"
-FULL_SPOOL = "there is no room below EARWITNESS_EVIDENCE_DIR for a copy of the evidence"
+FULL_SPOOL = "there is no room below EARWITNESS_EVIDENCE_DIR for copies of evidence on its way"
 
 
 class EvidenceUrlError(OSError):
@@ -192,6 +192,7 @@ class ObjectStore:
                     yield Stored(sha256, found["size"], found["last_modified"])
 
     def check_writable(self) -> None:
+        self.check_room()  # an upload stands in the spool first
         probe = f"ready/{uuid.uuid4().hex}"
         try:
             obstore.put(self._objects, probe, b"1")
@@ -202,8 +203,11 @@ class ObjectStore:
     def check_readable(self) -> None:
         with suppress(EvidenceMissingError):  # it was asked, and it answered
             self.verify(NO_EVIDENCE)
+        self.check_room()
+
+    def check_room(self) -> None:
         with full_disk_reported(FULL_SPOOL):
-            self._spool.check_room(READ_BLOCK_BYTES)
+            self._spool.check_room()
 
     def close(self) -> None:
         self._spool.close()

@@ -5,6 +5,7 @@ path = spool.new_path()              # nothing is there yet
 spool.close()                        # and it is gone with all that was left
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -13,6 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 LOCK_NAME = ".lock"
+CANT_SET_ASIDE = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
+ROOM_BYTES = 16 << 20
+"""Room for a quarter of an hour of compressed sound: with less, most of what comes would not fit."""
+RESERVED_BYTES = 1 << 20
+"""What a file must really be given: free blocks alone say nothing of a quota or of a limit on files."""
 
 
 class Spool:
@@ -41,13 +47,21 @@ class Spool:
     def new_path(self) -> Path:
         return self.folder / uuid.uuid4().hex
 
-    def check_room(self, size_bytes: int) -> None:
-        """Raises OSError where no file of that size can be written."""
+    def check_room(self) -> None:
+        """Raises OSError where no file can be made here, or where less than ROOM_BYTES are free.
+
+        Cheap enough to be asked before every job: the file system sets blocks aside, and nothing is written to them.
+        """
         path = self.new_path()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            path.write_bytes(bytes(size_bytes))
+            _set_aside(handle, RESERVED_BYTES)
+            found = os.fstatvfs(handle)
         finally:
+            os.close(handle)
             path.unlink(missing_ok=True)
+        if found.f_bavail * found.f_frsize + RESERVED_BYTES < ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -56,6 +70,16 @@ class Spool:
 
 def _open_lock(folder: Path) -> int:
     return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _set_aside(handle: int, size_bytes: int) -> None:
+    """Raises OSError where the file can't have so many bytes."""
+    try:
+        os.posix_fallocate(handle, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in CANT_SET_ASIDE:
+            raise
+        os.write(handle, b"1")  # where blocks can't be set aside, at least something must be taken
 
 
 def _remove_if_dead(folder: Path) -> None:

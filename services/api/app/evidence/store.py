@@ -133,11 +133,18 @@ class EvidenceStore(Protocol):
         ...
 
     def check_writable(self) -> None:
-        """Raises OSError where nothing can be written."""
+        """Raises an AppError, one of OUTAGES among them, or OSError where nothing can be taken in now."""
         ...
 
     def check_readable(self) -> None:
         """Raises an AppError, one of OUTAGES among them, or OSError where `local_copy` could give nothing now."""
+        ...
+
+    def check_room(self) -> None:
+        """Raises StorageFullError, or OSError, where this host has no room for what `local_copy` makes.
+
+        It asks this host alone and takes less than a millisecond, whatever the state of the store.
+        """
         ...
 
     def close(self) -> None: ...
@@ -351,12 +358,18 @@ class FolderStore:
 
     def check_writable(self) -> None:
         probe = self._partial / f"{uuid.uuid4().hex}.ready"
-        probe.write_bytes(b"1")
-        probe.unlink()
+        try:
+            with full_disk_reported():
+                probe.write_bytes(b"1")
+        finally:
+            probe.unlink(missing_ok=True)
 
     def check_readable(self) -> None:
         with suppress(EvidenceMissingError):  # it was asked, and it answered
             self.verify(NO_EVIDENCE)
+
+    def check_room(self) -> None:
+        """Nothing: what is read is what lies here."""
 
     def close(self) -> None:
         if self._lock_file is not None:

@@ -4,7 +4,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
-from app.errors import NoWorkersError, QueueFullError
+from app.errors import AppError, NoWorkersError, QueueFullError, StorageFullError
 from app.state import ServiceState
 
 OK = "ok"
@@ -39,7 +39,10 @@ def database_check(database: Database) -> str:
 def _evidence_store(state: ServiceState) -> str:
     try:
         state.store.check_writable()
-    except OSError as error:
+    except StorageFullError as error:
+        log.warning("evidence_store_not_ready", error=str(error))
+        return "no room for uploads"
+    except (AppError, OSError) as error:
         log.warning("evidence_store_not_ready", error=str(error))
         return "not writable"
     return OK
