@@ -31,6 +31,7 @@ class Crew:
         """Starts nothing. With 0 workers there is nobody: no pool, and neither a queue nor a worker to be had."""
         self.settings = settings
         self.database = database
+        self.store = store
         self.pool: WorkerPool | None = None
         if settings.workers:
             order = models.active.order
@@ -76,4 +77,4 @@ class Crew:
             lost_after=self.settings.worker_lost_after,
             grace=self.settings.shutdown_grace,
         )
-        return JobWorker(self.database, self.runner.perform, self.pool.close, options)
+        return JobWorker(self.database, self.runner.perform, self.pool.close, options, self.store.check_room)

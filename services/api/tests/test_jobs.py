@@ -28,7 +28,7 @@ from app.crew import Crew
 from app.database import Database
 from app.detectors.registry import ModelRegistry
 from app.detectors.source import DummySource
-from app.errors import QueueFullError
+from app.errors import QueueFullError, StorageFullError
 from app.identity.user import Role, User
 from app.jobs import repository as jobs
 from app.jobs.queue import PostgresQueue
@@ -126,6 +126,79 @@ def test_the_more_urgent_run_is_begun_first_by_workers(
     wait_until(lambda: len(begun) >= 3)
     worker.close()
     assert begun == wanted[::-1]
+
+
+class Disk:
+    """Of a host that has room, or has none."""
+
+    def __init__(self) -> None:
+        self.full = True
+        self.asked = 0
+
+    def check_room(self) -> None:
+        self.asked += 1
+        if self.full:
+            raise StorageFullError("there is no room")
+
+
+def test_a_worker_without_room_takes_no_run_until_it_has_room_again(
+    database: Database, queue: PostgresQueue, new_id: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.worker.FETCH_POLL_S", 0.05)
+    attempts: list[int] = []
+    disk = Disk()
+
+    def perform(_analysis_id: uuid.UUID, _run_id: uuid.UUID, claim: Claim) -> None:
+        attempts.append(claim.attempt)
+
+    seldom = replace(OPTIONS, heartbeat=timedelta(minutes=1), lost_after=timedelta(minutes=2))
+    worker = JobWorker(database, perform, lambda: None, seldom, disk.check_room)
+    with capture_logs() as logs:
+        worker.start()
+        wait_until(lambda: disk.asked > 0)
+        request(database, queue, new_id(), Priority.INTERACTIVE)
+        asked = disk.asked
+        wait_until(lambda: disk.asked > asked + 3)
+        assert (attempts, worker.takes_runs, worker.died) == ([], False, False)
+        with database.read() as session:
+            assert session.execute(text("SELECT status, attempts FROM procrastinate_jobs")).all() == [("todo", 0)]
+        disk.full = False
+        wait_until(lambda: attempts == [1])
+        assert worker.takes_runs
+    told = [line["event"] for line in logs if line["event"].startswith("takes_")]
+    assert told == ["takes_no_runs", "takes_runs_again"], "once each, however often it looked"
+    worker.close()
+
+
+def test_a_worker_that_put_a_run_off_leaves_the_next_one_to_others_for_a_while(
+    database: Database, queue: PostgresQueue, new_id: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would draw the whole queue to itself, and put off all of it."""
+    monkeypatch.setattr("app.jobs.worker.FETCH_POLL_S", 0.05)
+    monkeypatch.setattr("app.jobs.worker.REST_SHARE", 0.1)  # minutes, however busy the machine is
+    begun: dict[str, list[uuid.UUID]] = {"here": [], "elsewhere": []}
+    first = request(database, queue, new_id(), Priority.INTERACTIVE)
+    rest = [request(database, queue, new_id(), Priority.ASYNC) for _ in range(3)]
+
+    def put_off(_analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim) -> None:
+        begun["here"].append(run_id)
+        assert claim.put_off is not None
+        with database.write() as session:
+            claim.put_off(session)
+
+    def do(_analysis_id: uuid.UUID, run_id: uuid.UUID, _claim: Claim) -> None:
+        begun["elsewhere"].append(run_id)
+
+    seldom = replace(OPTIONS, heartbeat=timedelta(minutes=1), lost_after=timedelta(minutes=2))
+    here = JobWorker(database, put_off, lambda: None, seldom)
+    here.start()
+    wait_until(lambda: begun["here"] == [first])
+    elsewhere = JobWorker(database, do, lambda: None, seldom)
+    elsewhere.start()
+    wait_until(lambda: set(begun["elsewhere"]) >= set(rest))
+    assert begun["here"] == [first]
+    for worker in (here, elsewhere):
+        worker.close()
 
 
 def test_the_more_urgent_run_is_begun_first_in_one_process() -> None:

@@ -4,6 +4,7 @@ import resource
 import selectors
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from structlog.testing import capture_logs
 from app.batches import feeder
 from app.evidence.objects import Place
 from app.jobs import entry
+from app.jobs.worker import FETCH_POLL_S
 
 MakeClient = Callable[..., TestClient]
 MakeWav = Callable[..., bytes]
@@ -208,7 +210,7 @@ def test_with_sqlite_a_batch_begins_again_what_failed_for_a_store_that_was_away(
     assert outcomes == [[None, "evidence_unavailable"]] * 2, "newest first"
 
 
-def test_a_worker_without_room_for_copies_says_so_and_its_runs_wait(
+def test_a_worker_without_room_for_copies_leaves_the_runs_to_others_and_says_so(
     make_service: Any,
     make_url: Any,
     bucket: Place,
@@ -224,32 +226,58 @@ def test_a_worker_without_room_for_copies_says_so_and_its_runs_wait(
         "EARWITNESS_EVIDENCE_ENDPOINT": bucket.endpoint,
         "EARWITNESS_EVIDENCE_ACCESS_KEY": bucket.access_key_id,
         "EARWITNESS_EVIDENCE_SECRET_KEY": bucket.secret_access_key,
-        "EARWITNESS_LOG_LEVEL": "ERROR",  # the log is a file too
+        "EARWITNESS_LOG_LEVEL": "WARNING",  # the log is a file too
+        "EARWITNESS_WORKER_PORT": "0",
     }
-    for name in ("service", "worker"):
+    for name in ("service", "worker", "other"):
         (tmp_path / name).mkdir()
     service = make_service(tmp_path / "service", EARWITNESS_WORKERS="0", **common).start()
-    worker = make_service(tmp_path / "worker", "work_dummy.py", EARWITNESS_WORKER_PORT="0", **common).start()
+    worker = make_service(tmp_path / "worker", "work_dummy.py", **common).start()
+    other = make_service(tmp_path / "other", "work_dummy.py", **common)
     with service.client() as client, worker.client() as told:
         wait_until(lambda: told.get("/ready").status_code == 200)
-        analysis_id = upload(client, content=make_wav(seconds=20.0))
+        first, second = (upload(client, content=make_wav(20.0, tone_hz=tone_hz)) for tone_hz in (300.0, 400.0))
         usual = resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (SPOOL_BYTES, usual[1]))
-        checks = told.get("/ready").json()["checks"]
-        assert checks == {"database": "ok", "evidence_store": "no room for copies", "model": "ok", "queue": "ok"}
-        client.post(f"/v1/analysis/{analysis_id}/run", headers={"Prefer": "respond-async"})
-        database = service.environment["EARWITNESS_DATABASE_URL"]
-        wait_until(lambda: put_off(database) == 1)
-        assert client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "QUEUED"
+        wait_until(lambda: told.get("/ready").json()["checks"]["queue"] == "takes no runs")
+        assert told.get("/ready").json()["checks"]["evidence_store"] == "no room for copies"
+        assert told.get("/health").status_code == 200, "a restart would not help"
+        client.post(f"/v1/analysis/{first}/run", headers={"Prefer": "respond-async"})
+        time.sleep(2 * FETCH_POLL_S)  # it looks some more times
+        assert jobs(service.environment["EARWITNESS_DATABASE_URL"]) == [("todo", 0, None)], "not even begun"
+        other.start()
+        wait_until(lambda: client.get(f"/v1/analysis/{first}").json()["status"] == "DONE")
+        other.stop()
+        client.post(f"/v1/analysis/{second}/run", headers={"Prefer": "respond-async"})
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, usual)
-        wait_until(lambda: client.get(f"/v1/analysis/{analysis_id}").json()["status"] == "DONE")
-        assert told.get("/ready").status_code == 200
+        wait_until(lambda: client.get(f"/v1/analysis/{second}").json()["status"] == "DONE")
+        wait_until(lambda: told.get("/ready").status_code == 200)
+    assert (worker.folder / "service.log").read_text().count("takes_no_runs") == 1, "said once"
     worker.stop()
     service.stop()
 
 
-def put_off(url: str) -> int:
-    """Runs that wait for their time."""
+def jobs(url: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT count(*) FROM procrastinate_jobs WHERE scheduled_at > now()").fetchone()
-    return int(found[0]) if found else 0
+        return connection.execute("SELECT status, attempts, scheduled_at FROM procrastinate_jobs").fetchall()
+
+
+def test_a_service_without_room_for_uploads_is_not_ready(
+    make_service: Any, bucket: Place, wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    assert bucket.endpoint and bucket.access_key_id and bucket.secret_access_key
+    service = make_service(
+        tmp_path,
+        EARWITNESS_EVIDENCE_URL=bucket.url,
+        EARWITNESS_EVIDENCE_ENDPOINT=bucket.endpoint,
+        EARWITNESS_EVIDENCE_ACCESS_KEY=bucket.access_key_id,
+        EARWITNESS_EVIDENCE_SECRET_KEY=bucket.secret_access_key,
+    ).start()
+    with service.client() as client:
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        usual = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (SPOOL_BYTES, usual[1]))
+        assert client.get("/ready").json()["checks"]["evidence_store"] == "no room for uploads"
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, usual)
+        assert client.get("/ready").status_code == 200
+    service.stop()

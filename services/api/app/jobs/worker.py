@@ -7,7 +7,8 @@
 
 procrastinate fetches, locks, gives signs of life and takes note of ends, in a thread with an event loop of its own.
 What is added here: who is silent for too long is taken for dead and its jobs are entered again (`app.jobs.rescue`); a
-stopping worker goes on giving signs of life; and a database that restarts is waited for.
+stopping worker goes on giving signs of life; a database that restarts is waited for; and a worker that has no room for
+copies of evidence, or just put a run off, leaves the jobs to others (docs/adr/0063).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,9 +28,13 @@ import psycopg_pool
 import structlog
 from procrastinate import JobContext, RetryStrategy
 from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
+from sqlalchemy.orm import Session
 
 from app.database import DATABASE_AWAY, Database
+from app.errors import AppError
 from app.jobs import entry, repository
 from app.jobs.entry import QUEUE, TASK
 from app.jobs.rescue import rescue
@@ -39,6 +44,9 @@ from app.threads import wait_for_end
 
 FETCH_POLL_S = 2.0  # a new job is notified; one that waited for its lock, or for its time, is found by this
 RESTART_PAUSE_S = 1.0
+REST_SHARE = 3
+"""Of the time for which a run is put off, a worker that put one off takes no other for one part in so many: it draws no
+whole queue away from workers that could do it, and what does not fit here holds up nothing for long."""
 RETRIES = RetryStrategy(wait=5, linear_wait=5)  # seconds, after a failure to record: the database stayed away
 CONNECTIONS = 4  # fetch, sign of life, end, rescue; one more, outside the pool, listens
 LOOKUP_THREADS = 4  # the event loop's own, beside those that wait for runs: names of hosts are looked up there
@@ -72,15 +80,40 @@ async def repeat(deed: Callable[[], Awaitable[None]], every: timedelta, ended: a
             await asyncio.wait_for(ended.wait(), every.total_seconds())
 
 
+class _WantedJobs(JobManager):
+    """The queue's jobs, while its worker wants any."""
+
+    def __init__(self, connector: procrastinate.PsycopgConnector, wanted: Callable[[], bool]) -> None:
+        super().__init__(connector)
+        self._wanted = wanted
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        """None also where no job is wanted now: the worker asks again with the next job, or in FETCH_POLL_S."""
+        if not await asyncio.to_thread(self._wanted):  # it asks the disk, which may be slow
+            return None
+        return await super().fetch_job(queues, worker_id)
+
+
 class JobWorker:
     def __init__(
-        self, database: Database, perform: Perform, interrupt: Callable[[], None], options: WorkerOptions
+        self,
+        database: Database,
+        perform: Perform,
+        interrupt: Callable[[], None],
+        options: WorkerOptions,
+        check_room: Callable[[], None] | None = None,
     ) -> None:
-        """`perform` carries out one run; `interrupt` makes those under way end at once, to be handed back."""
+        """`perform` carries out one run; `interrupt` makes those under way end at once, to be handed back.
+
+        `check_room` raises AppError or OSError while this host has no room for a run; None: a run needs none.
+        """
         self._database = database
         self._perform = perform
         self._interrupt = interrupt
         self._options = options
+        self._check_room = check_room
+        self._has_room = True  # as it was found before the last job
+        self._rests_until_s = 0.0  # on the monotonic clock
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
@@ -91,10 +124,11 @@ class JobWorker:
 
     @property
     def takes_runs(self) -> bool:
-        """Whether others take it for alive, and it does not stop."""
+        """Whether others take it for alive, it has room, and it does not stop."""
         silent_s = time.monotonic() - self._sign_of_life_s
         registered = self._worker is not None and self._worker.worker_id is not None
-        return registered and not self._stopping.is_set() and silent_s < self._options.lost_after.total_seconds()
+        alive = registered and silent_s < self._options.lost_after.total_seconds()
+        return alive and self._has_room and not self._stopping.is_set()
 
     @property
     def died(self) -> bool:
@@ -142,6 +176,7 @@ class JobWorker:
             conninfo=self._database.libpq_url, min_size=1, max_size=CONNECTIONS, name="jobs"
         )
         app = procrastinate.App(connector=connector)
+        app.job_manager = _WantedJobs(connector, self._wants_jobs)
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=RETRIES)(self._run)
         async with app.open_async():
             self._sign_of_life_s = time.monotonic()
@@ -184,13 +219,35 @@ class JobWorker:
         except LOST as error:
             log.warning("queue_away", error=str(error))
 
+    def _wants_jobs(self) -> bool:
+        if time.monotonic() < self._rests_until_s:
+            return False
+        had_room = self._has_room
+        try:
+            if self._check_room is not None:
+                self._check_room()
+        except (AppError, OSError) as error:
+            self._has_room = False
+            if had_room:  # once, not every FETCH_POLL_S
+                advice = "make room below EARWITNESS_EVIDENCE_DIR: then it takes runs again by itself"
+                log.warning("takes_no_runs", error=str(error), advice=advice)
+            return False
+        self._has_room = True
+        if not had_room:
+            log.info("takes_runs_again")
+        return True
+
     def _run(self, context: JobContext, analysis_id: str, run_id: str, put_off_since: str | None = None) -> None:
         job = context.job
         of_run = (uuid.UUID(analysis_id), uuid.UUID(run_id))
         now = utc_now()
         since = None if put_off_since is None else datetime.fromisoformat(put_off_since)
         enter = partial(entry.enter, analysis_id=of_run[0], run_id=of_run[1], priority=job.priority)
-        put_off = partial(enter, delay=entry.PUT_OFF, put_off_since=since or now)
+
+        def put_off(session: Session) -> None:
+            enter(session, delay=entry.PUT_OFF, put_off_since=since or now)
+            self._rests_until_s = time.monotonic() + entry.PUT_OFF.total_seconds() / REST_SHARE
+
         claim = Claim(
             attempt=job.attempts + 1,
             hand_back=partial(enter, put_off_since=since),
