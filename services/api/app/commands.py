@@ -27,6 +27,7 @@ from app import logs, tracing
 from app.database import DATABASE_AWAY, Database, DatabaseUnusableError
 from app.detectors.source import OnnxSource
 from app.errors import AppError
+from app.evidence.marking import expect
 from app.evidence.opening import open_store
 from app.evidence.store import EvidenceStore
 from app.orm import utc_now
@@ -129,6 +130,7 @@ def _beside_the_service(settings: Settings, work: Callable[[Database, EvidenceSt
             database.ping()
             store = open_store(settings, owner=False)
             stack.callback(store.close)
+            expect(database, store)
         except (DatabaseUnusableError, SQLAlchemyError, OSError) as error:
             return _refuse(" ".join(str(error).split()))
         try:

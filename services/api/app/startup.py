@@ -19,6 +19,7 @@ from app.database import Database, DatabaseUnusableError
 from app.detectors.following import Follower
 from app.detectors.registry import ModelRegistry
 from app.detectors.service import Reloader
+from app.evidence import marking
 from app.evidence.opening import open_store
 from app.evidence.store import EvidenceStore, FolderStore
 from app.identity.authenticators import Authenticator
@@ -58,14 +59,16 @@ def start(
 ) -> ServiceState:
     """Open, migrate, tidy up after the last process, and begin to work. Closing `stack` stops it all again.
 
-    Raises BlockingIOError where another service owns the evidence folder.
+    Raises BlockingIOError where another service owns the evidence folder, NoStoreError where it is not this database's.
     """
     store = open_store(settings, owner=True)  # first: a folder's lock keeps a second service from everything below
     stack.callback(store.close)
     database = Database(settings.database_url)
     stack.callback(database.close)
-    _warn_of_what_others_can_read(settings, database)
     migrate(database)
+    if isinstance(store, FolderStore):
+        marking.settle(database, store)
+    _warn_of_what_others_can_read(settings, database)
     policy = find_action_policy(settings.action_policy)
     order = models.active.order
     prober = WorkerPool(None, workers=1, memory_bytes=PROBE_MEMORY_BYTES, readable=(store.local_folder,))
@@ -138,7 +141,7 @@ def start_worker(
 ) -> StartedWorker:
     """As `start`, of a process that only carries out runs; a service may work with the same evidence folder.
 
-    Raises DatabaseUnusableError where the database is no PostgreSQL.
+    Raises DatabaseUnusableError where the database is no PostgreSQL, NoStoreError where the folder is another's.
     """
     database = Database(settings.database_url)
     stack.callback(database.close)
@@ -164,6 +167,7 @@ def start_worker(
         operations = Operations(database, store, job_worker, metrics, loaded)
         url = stack.enter_context(listening(settings.worker_host, settings.worker_port, operations))
     migrate(database)
+    marking.expect(database, store)
     stack.callback(crew.pool.close)
     crew.pool.call(worker.ready, models.active.order, timeout_s=LOADING_LIMIT_S)  # a bad model is told at once
     loaded.set()

@@ -5,6 +5,7 @@ from alembic import context
 import app.analysis.models
 import app.audit.models
 import app.batches.models
+import app.evidence.models
 import app.quotas.models
 import app.replays.models
 import app.runs.models

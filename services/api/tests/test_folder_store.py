@@ -18,6 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FolderStore]:
     store = FolderStore(tmp_path)
+    store.make_folders()
     yield store
     store.close()
 
@@ -49,6 +50,7 @@ def test_nobody_else_enters_a_folder_of_the_store_under_the_usual_umask(tmp_path
     before = os.umask(0o022)
     try:
         store = FolderStore(tmp_path / "evidence")
+        store.make_folders()
         put(store)
         store.close()
     finally:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 import app.analysis.models
 import app.audit.models
 import app.batches.models
+import app.evidence.models
 import app.replays.models  # noqa: F401  with the import below they fill Base.metadata
 from app.analysis import repository as records
 from app.audit import repository as audit
@@ -23,7 +24,15 @@ from app.migration import downgrade, migrate
 from app.orm import Base
 from app.runs.models import DetectorRun
 
-TABLES = {"analysis_records", "detector_runs", "audit_events", "run_replays", "batches", "batch_items"}
+TABLES = {
+    "analysis_records",
+    "detector_runs",
+    "audit_events",
+    "run_replays",
+    "batches",
+    "batch_items",
+    "evidence_folder",
+}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -42,7 +42,9 @@ def seven(request: pytest.FixtureRequest, make_url: Any, new_record: Any, tmp_pa
                 ),
             )
     database.close()
-    settings = Settings(database_url=url, evidence_dir=tmp_path_factory.mktemp("evidence"))
+    evidence = tmp_path_factory.mktemp("evidence")
+    (evidence / "store-id").write_text("nothing of it is here")  # else a service does not start
+    settings = Settings(database_url=url, evidence_dir=evidence)
     with TestClient(create_app(settings, detector=DummySource())) as client:
         yield client
 

@@ -97,6 +97,7 @@ def test_a_run_of_before_the_column_is_reported_as_not_recorded(
     new_record: Callable[..., Any],
     new_run: Callable[..., Any],
     tell: Callable[..., None],
+    tmp_path: Path,
     kind: str,
 ) -> None:
     url = make_url(kind)
@@ -107,7 +108,9 @@ def test_a_run_of_before_the_column_is_reported_as_not_recorded(
     with database.write() as session:
         tell(session, record, run)
     database.close()
-    report = make_client(database_url=url).get(f"/v1/analysis/{record.id}/report").json()
+    (tmp_path / "store-id").write_text("nothing of it is here")  # else a service does not start
+    client = make_client(database_url=url, evidence_dir=tmp_path)
+    report = client.get(f"/v1/analysis/{record.id}/report").json()
     assert METHOD_NOT_RECORDED in report["limitations"]
     assert (report["method"]["model_version"], report["method"]["graph_sha256"]) == ("audio-1", "b" * 64)
     assert report["method"]["tools"] == {} and report["method"]["thresholds"] is None

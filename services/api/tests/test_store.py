@@ -77,6 +77,7 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Evide
     store: EvidenceStore
     if request.param == "folder":
         store = FolderStore(tmp_path)
+        store.make_folders()
         yield store, Folder(tmp_path)
     else:
         place: Place = request.getfixturevalue("bucket")

@@ -28,7 +28,8 @@ def service(make_service: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def stored_files(folder: Path) -> list[str]:
-    return [path.name for path in (folder / "evidence").rglob("*") if path.is_file() and path.name != ".lock"]
+    found = {path.name for path in (folder / "evidence").rglob("*") if path.is_file()}
+    return sorted(found - {".lock", "store-id"})
 
 
 def connect(url: str) -> socket.socket:
@@ -129,6 +130,7 @@ from app.evidence.store import FolderStore
 
 root = Path(sys.argv[1])
 store = FolderStore(root)
+store.make_folders()
 try:
     with store.receive() as incoming:
         for _ in range(64):

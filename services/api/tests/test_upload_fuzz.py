@@ -76,7 +76,7 @@ def fuzz(client: TestClient, root: Path, wav: bytes, count: int) -> None:
     assert accepted and len(accepted) < count
     assert client.get("/v1/analysis").json()["total"] == len(accepted)
     stored = {path.name for path in root.rglob("*") if path.is_file()}
-    assert stored == {".lock", *accepted.values()}
+    assert stored == {".lock", "store-id", *accepted.values()}
     assert client.get("/v1/audit/chain").json()["events"] == len(accepted)
 
 

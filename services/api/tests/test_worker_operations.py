@@ -135,7 +135,9 @@ def test_a_worker_that_is_given_a_bad_model_says_so_and_goes_on(
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    FolderStore(tmp_path / "evidence").close()  # a service made it
+    made = FolderStore(tmp_path / "evidence")  # as a service does
+    made.make_folders()
+    made.close()
     return FolderStore(tmp_path / "evidence", owner=False)
 
 

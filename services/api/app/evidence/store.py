@@ -12,6 +12,9 @@ at once where the transaction fails. Where the process died, `sweep` sets them a
 removes them: the database that it asks may be the wrong one, and then these are all the evidence there is.
 Equal bytes share one file. One service process owns a store (`lock`); what several hosts share is an object
 store behind the same protocol.
+
+A folder may be a volume that is not mounted, and is empty then. By its mark (`app.evidence.marking`) the store knows
+whether it is there: where it is not, nothing is said to be missing, nothing is written, and nothing counts as removed.
 """
 
 import errno
@@ -29,13 +32,19 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from app.errors import EvidenceAlteredError, EvidenceMissingError, StorageFullError
+from app.errors import EvidenceAlteredError, EvidenceMissingError, EvidenceUnavailableError, StorageFullError
 
 READ_BLOCK_BYTES = 1 << 20
 SWEEP_BATCH = 500  # hashes a question to the database
 NO_EVIDENCE = "0" * 64  # no file has this hash that anybody knows of
 FOLDER_MODE, BLOB_MODE = 0o700, 0o400  # whatever the umask: evidence is the service's user's alone
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+MARK_NAME = "store-id"
+MARK_CHARACTERS = 64  # read of it: far more than an id has
+NOT_MOUNTED = "the evidence folder is not there: mount its volume where EARWITNESS_EVIDENCE_DIR leads"
+ANOTHER_VOLUME = (
+    "another volume lies where the evidence folder should be: mount its own where EARWITNESS_EVIDENCE_DIR leads"
+)
 FULL = "the evidence store has no room for this upload; nothing was kept"
 
 
@@ -188,7 +197,9 @@ class FolderStore:
     """An `EvidenceStore` in a local folder."""
 
     def __init__(self, root: Path, *, owner: bool = True) -> None:
-        """Make the folders and take the lock. Raises BlockingIOError where another service owns `root`.
+        """Take the lock. Raises BlockingIOError where another service owns `root`.
+
+        The owner makes the folders in it (`make_folders`) once it is sure that they belong here.
 
         Beside the service that owns it (`owner=False`) only `verify`, `local_copy`, `stored` and `delete` may be used.
         Nothing is made then: raises NoStoreError where `root` is no store, since in an empty one everything would look
@@ -198,20 +209,77 @@ class FolderStore:
         self._partial = root / "tmp"
         self._blobs = root / "blobs"
         self._unreferenced = root / "unreferenced"
+        self._mark = root / MARK_NAME
+        self._expected: Callable[[], str | None] = lambda: None
         if owner:
             root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            for folder in (self._partial, self._blobs, self._unreferenced):
-                folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         elif not self._blobs.is_dir():
             raise NoStoreError(
                 f"{self.local_folder} is no evidence store: name the service's in EARWITNESS_EVIDENCE_DIR (a relative "
-                "path counts from where the command is called), or start the service first, which makes one"
+                "path counts from where the command is called), mount its volume, or start the service first, which "
+                "makes one"
             )
         self._held: Counter[str] = Counter()
         self._held_lock = threading.Lock()
         self._lock_file: int | None = None
         if owner:
             self._lock_file = self._take_lock(root)
+
+    def make_folders(self) -> None:
+        for folder in (self._partial, self._blobs, self._unreferenced):
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+    def mark(self) -> str | None:
+        """What the folder is marked with; None where it is not. Raises OSError where that can't be read."""
+        try:
+            with self._mark.open("rb") as file:
+                return file.read(MARK_CHARACTERS).decode("utf-8", "replace").strip() or None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def set_mark(self, mark: str) -> None:
+        """For good, and whole or not at all. Raises OSError."""
+        new = self._mark.with_name(f".{MARK_NAME}.{uuid.uuid4().hex}")
+        try:
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, BLOB_MODE)
+            try:
+                os.write(file, f"{mark}\n".encode())
+                os.fsync(file)
+            finally:
+                os.close(file)
+            new.rename(self._mark)
+        finally:
+            new.unlink(missing_ok=True)
+        _sync_folder(self._mark.parent)
+
+    def expect(self, mark: Callable[[], str | None]) -> None:
+        """From now on this is the store only while it has that mark; None, asked each time, while nobody knows it."""
+        self._expected = mark
+
+    def check_there(self) -> None:
+        """Raises EvidenceUnavailableError where what lies here is not the store."""
+        expected = self._expected()
+        if expected is None:
+            return
+        try:
+            found = self.mark()
+        except OSError as error:
+            raise EvidenceUnavailableError(f"the evidence folder can't be read: {error.strerror}") from error
+        if found != expected:
+            raise EvidenceUnavailableError(NOT_MOUNTED if found is None else ANOTHER_VOLUME)
+
+    @contextmanager
+    def _away_reported(self) -> Iterator[None]:
+        """Raises EvidenceUnavailableError for what fails within because the store is not there."""
+        try:
+            yield
+        except OSError:
+            self.check_there()
+            raise
+
+    def has(self, sha256: str) -> bool:
+        """Also where it was set aside; whether it still has that hash was not looked at."""
+        return self._blob(sha256).exists() or (self._unreferenced / sha256).exists()
 
     def _take_lock(self, root: Path) -> int:
         lock_file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -226,7 +294,8 @@ class FolderStore:
 
     @contextmanager
     def receive(self) -> Iterator[FolderIncoming]:
-        with full_disk_reported():
+        self.check_there()
+        with self._away_reported(), full_disk_reported():
             incoming = FolderIncoming(self._partial / f"{uuid.uuid4().hex}.part")
         try:
             yield incoming
@@ -260,7 +329,8 @@ class FolderStore:
     def publish(self, incoming: Incoming) -> None:
         assert isinstance(incoming, FolderIncoming) and incoming.received is not None
         target = self._blob(incoming.received.sha256)
-        with self._held_lock, full_disk_reported():
+        self.check_there()
+        with self._held_lock, self._away_reported(), full_disk_reported():
             # An equal blob stays as it is: replacing it would also replace one that was tampered with, unnoticed.
             if target.exists():
                 return
@@ -276,10 +346,8 @@ class FolderStore:
     def read(self, sha256: str) -> Iterator[bytes]:
         try:
             file = self._blob(sha256).open("rb")
-        except FileNotFoundError as error:
-            raise EvidenceMissingError("the evidence of this analysis is not in the store") from error
         except OSError as error:
-            raise EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
         return _blocks(file)
 
     def verify(self, sha256: str) -> None:
@@ -288,12 +356,19 @@ class FolderStore:
             for block in self.read(sha256):
                 digest.update(block)
         except OSError as error:
-            raise EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
         if digest.hexdigest() != sha256:
             raise EvidenceAlteredError(
                 "the stored evidence no longer has the hash that it was received with: an operator must look",
                 actual_sha256=digest.hexdigest(),
             )
+
+    def _unreadable(self, error: OSError) -> EvidenceMissingError:
+        """Raises EvidenceUnavailableError where it may only be the store that is away."""
+        self.check_there()
+        if isinstance(error, FileNotFoundError):
+            return EvidenceMissingError("the evidence of this analysis is not in the store")
+        return EvidenceMissingError(f"the stored evidence can't be read: {error.strerror}")
 
     def _verify_if_there(self, sha256: str) -> None:
         if self._blob(sha256).exists():
@@ -304,6 +379,7 @@ class FolderStore:
                     raise
 
     def delete(self, sha256: str) -> None:
+        self.check_there()  # or what is not to be seen now would pass for removed
         for path in (self._blob(sha256), *self._unreferenced.glob(f"{sha256}*")):
             if path.exists():
                 path.unlink()
@@ -311,6 +387,7 @@ class FolderStore:
 
     def stored(self) -> Iterator[Stored]:
         """What was set aside included."""
+        self.check_there()
         for path in (*self._blobs.glob("*/*/*"), *self._unreferenced.glob("*")):
             with suppress(FileNotFoundError):
                 found = path.stat()
@@ -357,6 +434,7 @@ class FolderStore:
         _sync_folder(source.parent)
 
     def check_writable(self) -> None:
+        self.check_there()
         probe = self._partial / f"{uuid.uuid4().hex}.ready"
         try:
             with full_disk_reported():
@@ -366,7 +444,7 @@ class FolderStore:
 
     def check_readable(self) -> None:
         with suppress(EvidenceMissingError):  # it was asked, and it answered
-            self.verify(NO_EVIDENCE)
+            self.verify(NO_EVIDENCE)  # which asks for the mark, since it is not there
 
     def check_room(self) -> None:
         """Nothing: what is read is what lies here."""

@@ -4,7 +4,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
-from app.errors import AppError, NoWorkersError, QueueFullError, StorageFullError
+from app.errors import AppError, EvidenceUnavailableError, NoWorkersError, QueueFullError, StorageFullError
 from app.state import ServiceState
 
 OK = "ok"
@@ -39,13 +39,17 @@ def database_check(database: Database) -> str:
 def _evidence_store(state: ServiceState) -> str:
     try:
         state.store.check_writable()
-    except StorageFullError as error:
-        log.warning("evidence_store_not_ready", error=str(error))
-        return "no room for uploads"
     except (AppError, OSError) as error:
-        log.warning("evidence_store_not_ready", error=str(error))
-        return "not writable"
+        return store_trouble(error, full="no room for uploads", otherwise="not writable")
     return OK
+
+
+def store_trouble(error: AppError | OSError, *, full: str, otherwise: str) -> str:
+    """The word on a store that fails so; of one that is away its own, which names neither a path nor an address."""
+    log.warning("evidence_store_not_ready", error=str(error))
+    if isinstance(error, EvidenceUnavailableError):
+        return str(error)
+    return full if isinstance(error, StorageFullError) else otherwise
 
 
 def _model(state: ServiceState) -> str:

@@ -20,9 +20,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
-from app.errors import AppError, StorageFullError
+from app.errors import AppError
 from app.evidence.store import EvidenceStore
-from app.health.service import OK, database_check
+from app.health.service import OK, database_check, store_trouble
 from app.jobs import repository
 from app.jobs.worker import JobWorker
 from app.metrics import Metrics
@@ -100,8 +100,7 @@ class Operations:
         try:
             self._store.check_readable()
         except (AppError, OSError) as error:
-            log.warning("evidence_store_not_ready", error=str(error))
-            return "no room for copies" if isinstance(error, StorageFullError) else "not readable"
+            return store_trouble(error, full="no room for copies", otherwise="not readable")
         return OK
 
 

@@ -27,6 +27,10 @@ from earwitness.reporting.outline import Outline
 EXIT_OUT_OF_MEMORY = 77
 """Exit status of a worker that ran out of memory: its heap can't be trusted, so it does not go on."""
 
+EXIT_SHUT_OUT = 78
+"""Exit status of a worker that may not open the evidence any more: it shut itself in while another volume lay there, or
+the same one was mounted before. A new worker may."""
+
 LOADED_AT_ONCE = 3
 """Models that a worker keeps ready, the longest unused one going first: the active one, the one before, one by name."""
 
@@ -135,6 +139,8 @@ def _load(model: LoadOrder) -> Detector:
 @contextlib.contextmanager
 def _guarded(path: Path, label: str, cpu_s: float) -> Iterator[None]:
     _limit_cpu(cpu_s)
+    if _is_shut_out(path):
+        os._exit(EXIT_SHUT_OUT)
     try:
         yield
     except MemoryError:
@@ -142,6 +148,17 @@ def _guarded(path: Path, label: str, cpu_s: float) -> Iterator[None]:
     except EarwitnessError as error:
         told = str(error).replace(str(path), label).replace(path.name, label)
         raise type(error)(told) from None
+
+
+def _is_shut_out(path: Path) -> bool:
+    """The service has just read this file, or written it."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return True
+    except OSError:  # told by whoever opens it to read
+        return False
+    return False
 
 
 def _limit_cpu(cpu_s: float) -> None:

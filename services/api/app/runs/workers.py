@@ -26,7 +26,7 @@ import structlog
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from app.detectors.source import LoadOrder
-from app.errors import DetectorBugError, RunInterruptedError
+from app.errors import DetectorBugError, EvidenceUnavailableError, RunInterruptedError
 from app.runs import confinement, worker
 from app.runs.board import Board
 from app.runs.replies import ReplyingContext
@@ -94,8 +94,19 @@ class WorkerPool:
         LOOK_EVERY_S while the task is under way.
 
         Raises what the task raises if it is an EarwitnessError, RunTimeoutError, WorkerCrashError,
-        RunInterruptedError where the pool was closed meanwhile, and DetectorBugError for anything else.
+        EvidenceUnavailableError where not even a new worker may open the file, RunInterruptedError where the pool was
+        closed meanwhile, and DetectorBugError for anything else.
         """
+        for _ in self._seats:  # each of the workers may have shut itself in before the volume was mounted again
+            try:
+                return self._tried(task, args, timeout_s, meanwhile)
+            except EvidenceUnavailableError as error:
+                log.warning("worker_shut_out", error=str(error))
+        return self._tried(task, args, timeout_s, meanwhile)
+
+    def _tried(
+        self, task: Callable[..., T], args: tuple[Any, ...], timeout_s: float, meanwhile: Callable[[], None] | None
+    ) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._call(task, args, timeout_s, meanwhile)
@@ -244,13 +255,19 @@ class WorkerPool:
             )
         if self._closed:
             return RunInterruptedError(INTERRUPTED)
-        if isinstance(error, ProcessExpired) and error.exitcode == worker.EXIT_OUT_OF_MEMORY:
-            return WorkerCrashError("the worker ran out of memory; the service goes on")
         if isinstance(error, ProcessExpired):
-            log.warning("worker_died", error=repr(error))
-            return WorkerCrashError("the worker process died; the service goes on")
+            return _of_its_own_end(error)
         log.error("detector_bug", exc_info=error)
         return DetectorBugError("the detector failed in a way that it should not; the log says how")
+
+
+def _of_its_own_end(error: ProcessExpired) -> Exception:
+    if error.exitcode == worker.EXIT_OUT_OF_MEMORY:
+        return WorkerCrashError("the worker ran out of memory; the service goes on")
+    if error.exitcode == worker.EXIT_SHUT_OUT:
+        return EvidenceUnavailableError("the worker processes may not open the evidence")
+    log.warning("worker_died", error=repr(error))
+    return WorkerCrashError("the worker process died; the service goes on")
 
 
 def _never() -> bool:
