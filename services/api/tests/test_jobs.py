@@ -9,7 +9,7 @@ import tomllib
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -153,7 +153,7 @@ def test_a_worker_without_room_takes_no_run_until_it_has_room_again(
 
     seldom = replace(OPTIONS, heartbeat=timedelta(minutes=1), lost_after=timedelta(minutes=2))
     worker = JobWorker(database, perform, lambda: None, seldom, disk.check_room)
-    with capture_logs() as logs:
+    with capture_logs() as logs, closing(worker):
         worker.start()
         wait_until(lambda: disk.asked > 0)
         request(database, queue, new_id(), Priority.INTERACTIVE)
@@ -167,7 +167,6 @@ def test_a_worker_without_room_takes_no_run_until_it_has_room_again(
         assert worker.takes_runs
     told = [line["event"] for line in logs if line["event"].startswith("takes_")]
     assert told == ["takes_no_runs", "takes_runs_again"], "once each, however often it looked"
-    worker.close()
 
 
 def test_a_worker_that_put_a_run_off_leaves_the_next_one_to_others_for_a_while(
@@ -191,14 +190,13 @@ def test_a_worker_that_put_a_run_off_leaves_the_next_one_to_others_for_a_while(
 
     seldom = replace(OPTIONS, heartbeat=timedelta(minutes=1), lost_after=timedelta(minutes=2))
     here = JobWorker(database, put_off, lambda: None, seldom)
-    here.start()
-    wait_until(lambda: begun["here"] == [first])
     elsewhere = JobWorker(database, do, lambda: None, seldom)
-    elsewhere.start()
-    wait_until(lambda: set(begun["elsewhere"]) >= set(rest))
+    with closing(here), closing(elsewhere):
+        here.start()
+        wait_until(lambda: len(begun["here"]) >= 1)
+        elsewhere.start()
+        wait_until(lambda: set(begun["elsewhere"]) >= set(rest))
     assert begun["here"] == [first]
-    for worker in (here, elsewhere):
-        worker.close()
 
 
 def test_the_more_urgent_run_is_begun_first_in_one_process() -> None:
