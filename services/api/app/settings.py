@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from earwitness.model_spec import default_model_path, model_path
 
 MIB = 1 << 20
 GIB = 1 << 30
 SECRETS = Path("/run/secrets")
-"""Where container engines put secrets: a file `earwitness_database_url` there is that setting, unless it is set."""
+"""Where container engines put secrets: a file `earwitness_database_url` there is that setting, before any variable."""
 ANY_HOST = "*"
 HOST_NAME = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 UPLOAD_IDLE = timedelta(seconds=60)
@@ -117,6 +117,19 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     git_revision: str | None = None
     """What `GET /version` reports; read from the checkout where not set."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  what the base class passes
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The first has the say. Secrets come before variables: the image has some of its own, the database's address
+        among them, and whoever gives a container a secret means it."""
+        return init_settings, file_secret_settings, env_settings
 
     @field_validator("log_level")
     @classmethod

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -160,20 +161,28 @@ def test_compose_has_a_database_an_object_store_a_service_and_two_workers(compos
 
 
 def settings_of(compose: dict[str, Any], name: str) -> Settings:
-    """As that container has them: the image's, the file's, and a word for each secret."""
+    """As that container reads them: variables of the image and of the file, and a file for each secret."""
     service = compose["services"][name]
-    secrets = {f"EARWITNESS_{secret.removeprefix('earwitness_').upper()}": "x" for secret in service["secrets"]}
-    secrets["EARWITNESS_DATABASE_URL"] = "postgresql://earwitness:x@postgres/earwitness"
-    environment = {**image_environment(), **secrets, **service["environment"]}
-    named = {key: value for key, value in environment.items() if key.startswith("EARWITNESS_")}
-    assert set(named) <= SETTINGS, name
-    return Settings.model_validate({key.removeprefix("EARWITNESS_").lower(): it for key, it in named.items()})
+    words = dict.fromkeys(service["secrets"], "x")
+    words["earwitness_database_url"] = "postgresql://earwitness:x@postgres/earwitness"
+    environment = {**image_environment(), **service["environment"]}
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as secrets:
+        for key in SETTINGS:
+            patch.delenv(key, raising=False)
+        for key, value in environment.items():
+            if key.startswith("EARWITNESS_"):
+                assert key in SETTINGS, name
+                patch.setenv(key, value)
+        for secret, word in words.items():
+            (Path(secrets) / secret).write_text(f"{word}\n")
+        return Settings(_secrets_dir=secrets)
 
 
 def test_compose_sets_what_exists_and_can_be_set(compose: dict[str, Any]) -> None:
     for name in ours(compose):
         made = settings_of(compose, name)
         assert made.evidence_secret_key is not None and made.evidence_access_key == "x"
+        assert made.database_url == "postgresql://earwitness:x@postgres/earwitness"  # and not the image's own
         assert open_store_settings_fit(compose, made)
 
 
@@ -252,6 +261,15 @@ def test_the_docs_make_every_file_that_compose_needs(compose: dict[str, Any]) ->
 def test_a_secret_is_a_file_named_after_its_setting(tmp_path: Path) -> None:
     (tmp_path / "earwitness_database_url").write_text("postgresql://u:secret@h/d\n")
     assert Settings(_secrets_dir=tmp_path).database_url == "postgresql://u:secret@h/d"
+
+
+def test_a_secret_is_believed_before_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image has the address of a database among its variables: with those first no secret could name another."""
+    (tmp_path / "earwitness_database_url").write_text("postgresql://u:secret@h/d\n")
+    monkeypatch.setenv("EARWITNESS_DATABASE_URL", image_environment()["EARWITNESS_DATABASE_URL"])
+    assert Settings().database_url == image_environment()["EARWITNESS_DATABASE_URL"]
+    assert Settings(_secrets_dir=tmp_path).database_url == "postgresql://u:secret@h/d"
+    assert Settings(_secrets_dir=tmp_path, database_url="sqlite://").database_url == "sqlite://"
 
 
 def test_alerts_and_docs_name_metrics_that_exist() -> None:
