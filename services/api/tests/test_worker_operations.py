@@ -3,20 +3,26 @@
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.database import Database
 from app.evidence.store import FolderStore
-from app.jobs.operations import Operations
+from app.health.probe import lives
+from app.jobs.operations import Answer, Operations, listening
 from app.jobs.worker import JobWorker, WorkerOptions
 from app.metrics import Metrics
 from tests.toy_model import write_toy_model
@@ -169,3 +175,37 @@ def test_a_worker_whose_loop_ended_by_a_bug_is_no_longer_alive(
     wait_until(lambda: operations.answer("/health")[0] == 503)
     worker.close()
     database.close()
+
+
+def test_the_health_check_hangs_up_without_an_error_for_who_answered() -> None:
+    """Bytes that it left unread reset the connection: each such check left a traceback in the worker's log."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as other:
+        asked = other.submit(lives, *server.getsockname())
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65_536)
+            body = bytes(65_536)  # more than is read along with the headers
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            assert asked.result() is True
+            assert connection.recv(1) == b""
+
+
+def test_a_client_that_hangs_up_is_no_warning() -> None:
+    def fails() -> Answer:
+        raise ZeroDivisionError
+
+    broken = cast("Operations", SimpleNamespace(answer=lambda _: fails()))
+    with capture_logs() as logs, listening("127.0.0.1", 0, broken) as url:
+        host, port = url.removeprefix("http://").split(":")
+        for sent in (b"", b"GET /health HTTP/1.1\r\n\r\n"):
+            with socket.create_connection((host, int(port))) as client:
+                client.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )  # reset at its close
+                client.sendall(sent)
+                if sent:
+                    assert client.recv(1) == b"", "hung up on"
+        while not logs:
+            time.sleep(0.01)
+    (told,) = logs
+    assert told["event"] == "operations_request_failed"

@@ -18,7 +18,9 @@ def lives(host: str, port: int) -> bool:
     connection = http.client.HTTPConnection(ANY_ADDRESS.get(host, host), port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/health")
-        return connection.getresponse().status == 200
+        answer = connection.getresponse()
+        answer.read()  # whoever hangs up on unread bytes resets the connection, and the other side is told of an error
+        return answer.status == 200
     except (OSError, http.client.HTTPException):
         return False
     finally:

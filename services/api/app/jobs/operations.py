@@ -9,6 +9,7 @@ Prometheus, a few times a minute, so the port belongs on the loopback address or
 
 import json
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -147,4 +148,5 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__((host, port), handler)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  its names there
-        log.warning("operations_request_failed", exc_info=True)
+        if not isinstance(sys.exception(), ConnectionError):  # that the client hung up is no fault of the worker's
+            log.warning("operations_request_failed", exc_info=True)
