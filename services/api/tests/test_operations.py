@@ -231,6 +231,20 @@ def test_every_container_that_stays_has_a_health_check_and_a_pinned_image(compos
         assert probe == expected, name
 
 
+def test_the_database_is_healthy_only_when_others_reach_it(compose: dict[str, Any]) -> None:
+    """While PostgreSQL's image fills its folder, a server answers on the socket that goes away again."""
+    assert "--host=127.0.0.1" in compose["services"]["postgres"]["healthcheck"]["test"]
+
+
+def test_no_recording_is_left_in_a_volume_that_nobody_finds(compose: dict[str, Any]) -> None:
+    """Where no volume is named, each `up` has a new one, and what a killed worker read stays behind in the old one."""
+    (folder,) = instructions("VOLUME")
+    volumes = [volume.split(":") for service in ours(compose).values() for volume in service["volumes"]]
+    assert [mounted for _, mounted in volumes] == [folder] * len(ours(compose))
+    named = [name for name, _ in volumes]
+    assert len(set(named)) == len(named) and "objects" not in named
+
+
 def test_compose_is_complete_in_itself(compose: dict[str, Any]) -> None:
     services = compose["services"]
     for name, service in services.items():
