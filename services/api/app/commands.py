@@ -54,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         return _refuse(f"a setting is wrong (environment, prefix EARWITNESS_): {wrong}")
-    except SettingsError as error:  # a list that is no JSON
-        return _refuse(f"a setting is wrong: {' '.join(str(error).split())}")
+    except SettingsError as error:  # a list that is no JSON, or a secret that only root may read
+        why = f": {error.__cause__}" if isinstance(error.__cause__, OSError) else ""
+        return _refuse(f"a setting is wrong: {' '.join(str(error).split())}{why}")
     logs.configure(settings.log_level)
     try:
         stop_tracing = tracing.configure(settings.otlp_endpoint)

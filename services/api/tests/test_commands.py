@@ -1,15 +1,18 @@
 """Operations: a command that is called in the wrong place, or whose store is away, says so and has changed nothing."""
 
+import errno
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from pydantic_settings import SettingsError
 
+from app import commands
 from app.evidence.store import FolderStore, NoStoreError
 
 Upload = Callable[..., str]
@@ -78,3 +81,24 @@ def test_a_store_that_is_away_is_told_in_one_line(left: Any) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("earwitness: the evidence store is not available")
+
+
+def test_a_secret_that_may_not_be_read_is_told_with_its_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Made under umask 077 on the host, it can't be read by the container's user."""
+    file = "/run/secrets/earwitness_database_url"
+
+    def refused() -> NoReturn:
+        try:
+            raise PermissionError(errno.EACCES, "Permission denied", file)
+        except PermissionError as error:
+            raise SettingsError('error getting value for field "database_url"') from error
+
+    monkeypatch.setattr(commands, "Settings", refused)
+    before = os.umask(0o022)
+    try:
+        assert commands.main(["verify"]) == 2
+    finally:
+        os.umask(before)
+    assert f"Permission denied: '{file}'" in capsys.readouterr().err
