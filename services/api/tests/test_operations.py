@@ -1,4 +1,4 @@
-"""Operations: what docs and deploy files name exists in the code. No container engine runs here: they are read only."""
+"""Operations: what docs and deploy files name exists in the code. No container engine runs here: they are only read."""
 
 import json
 import os
