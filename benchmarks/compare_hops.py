@@ -1,11 +1,13 @@
 """What leaving out the overlap of windows does to the finding on recordings made of real speech, and what chance does.
 
     python benchmarks/compare_hops.py --manifest runs/manifests/earcorpus.csv [--split dev] [--recordings 20]
+        [--condition opus_16k]
 
 Clips of one class are joined to recordings of five minutes, scored every 2 s as short recordings are, and compared with
 every second window of the same, which is what a hop of 4 s scores. Then a synthetic passage is put into each human
 recording, and the suspicious stretches found with and without overlap are compared with it: all of them, and those
-that reports mark, which human speech of the length has less than once by chance (`earwitness.chance`).
+that reports mark, which human speech of the length has less than once by chance (`earwitness.chance`). With a
+condition the recordings go through it with the passage in them, and only stretches are compared.
 """
 
 import argparse
@@ -24,6 +26,8 @@ from earwitness.timeline import Timeline
 from earwitness.waveform import Samples, sample_count
 from ml.datasets.manifest import Clip, read_manifest
 from ml.evaluation.chance import ScoredWindow, scored_windows, speech_of
+from ml.evaluation.conditions import ALL_CONDITIONS, Degrade
+from ml.evaluation.scores import CLEAN
 
 SEED = 1
 LONGEST_S = 300.0
@@ -37,18 +41,21 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--split", default="dev")
     parser.add_argument("--recordings", type=int, default=20, help="of each class")
+    parser.add_argument("--condition", choices=ALL_CONDITIONS, default=CLEAN)
     parser.add_argument("--model", type=Path, default=default_model_path())
     arguments = parser.parse_args()
     scorer = load_scorer(arguments.model)
     clips = [clip for clip in read_manifest(arguments.manifest) if clip.split == arguments.split]
     random = np.random.default_rng(SEED)
-    print(f"model {scorer.spec.model_version}; seed {SEED}; {arguments.manifest.name}, {arguments.split}")
+    where = f"{arguments.manifest.name}, {arguments.split}, {arguments.condition}"
+    print(f"model {scorer.spec.model_version}; seed {SEED}; {where}")
     human, spoof = (
         [_joined([c for c in clips if c.label == label], random) for _ in range(arguments.recordings)]
         for label in ("bonafide", "spoof")
     )
-    _compare_scores({"human": human, "synthetic": spoof}, scorer)
-    _compare_stretches(human, spoof, scorer, random)
+    if arguments.condition == CLEAN:
+        _compare_scores({"human": human, "synthetic": spoof}, scorer)
+    _compare_stretches(human, spoof, scorer, random, ALL_CONDITIONS[arguments.condition])
 
 
 def _joined(clips: Sequence[Clip], random: np.random.Generator) -> Samples:
@@ -87,7 +94,7 @@ def _mean(scored: list[ScoredWindow], length_s: float, step: int, scorer: Scorer
 
 
 def _compare_stretches(
-    human: list[Samples], spoof: list[Samples], scorer: Scorer, random: np.random.Generator
+    human: list[Samples], spoof: list[Samples], scorer: Scorer, random: np.random.Generator, degrade: Degrade
 ) -> None:
     print(
         f"\nsynthetic passages in human speech, {len(human)} recordings of each kind; found: recordings with a stretch "
@@ -97,11 +104,12 @@ def _compare_stretches(
     for length_s in SPLICED_S:
         for passage_s in PASSAGES_S:
             counts = {step: {True: [0, 0], False: [0, 0]} for step in (1, 2)}
-            for sound, other in zip(human, spoof, strict=True):
+            for index, (sound, other) in enumerate(zip(human, spoof, strict=True)):
                 start_s = float(random.uniform(0.1 * length_s, 0.9 * length_s - passage_s))
                 spliced = sound[: sample_count(length_s)].copy()
                 passage = slice(sample_count(start_s), sample_count(start_s + passage_s))
                 spliced[passage] = other[: sample_count(passage_s)]
+                spliced = degrade(spliced, np.random.default_rng([SEED, index]))
                 scored, speech = scored_windows(spliced, scorer, scorer.spec.window.hop_s), speech_of(spliced)
                 for step, by_marked in counts.items():
                     for marked, count in by_marked.items():

@@ -181,7 +181,7 @@ def calibrate_run(options: argparse.Namespace) -> str:
         f"Cllr raw {before.cllr:.4f}, calibrated and out of fold {after.cllr:.4f}, minimum {after.min_cllr:.4f}",
         f"thresholds {chosen.t_low:.4f} and {chosen.t_high:.4f}: {done.spec.thresholds_chosen}",
         f"unlike the training data: beyond distance {done.spec.limits.max_ood_distance:.3f}",
-        *by_chance.lines(),
+        *by_chance.lines(by_chance.chances),
         *(f"left out: {line}" for line in by_chance.left_out),
     ]
     return "\n".join(lines)

@@ -1,12 +1,16 @@
 """How often human speech has a stretch by chance, as it is measured for a model's spec."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from earwitness.chance import StretchChance
 from earwitness.model_spec import default_model_path, load_spec
 from earwitness.pipeline import ExamineOptions, examine
 from earwitness.scorer import load_scorer
@@ -14,10 +18,16 @@ from ml.config import load_experiment
 from ml.datasets.manifest import read_manifest
 from ml.evaluation.chance import (
     FEWEST,
+    HEARD_UNDER,
+    HEAVIEST,
     RECORDING_S,
     TURNS,
+    Line,
+    Measured,
+    Recording,
     Searched,
     _hear,
+    above_all,
     fitted,
     joined,
     main,
@@ -25,6 +35,8 @@ from ml.evaluation.chance import (
     searched,
     speech_of,
 )
+from ml.evaluation.conditions import GOAL_CONDITIONS
+from ml.evaluation.scores import CLEAN
 from ml.evaluation.worker import load
 from ml.training.train import split_clips
 from tests.audio_files import write_audio
@@ -66,6 +78,45 @@ def test_of_a_few_stretches_nothing_is_told() -> None:
     assert fitted(2.0, []) is None
 
 
+LINES = st.builds(StretchChance, hop_s=st.just(2.0), per_minute=st.floats(0.1, 50.0), decay=st.floats(0.01, 20.0))
+
+
+@given(st.lists(LINES, min_size=1, max_size=8), st.floats(0.0, HEAVIEST))
+def test_no_condition_expects_more_than_the_line_above_all(lines: list[StretchChance], weight: float) -> None:
+    above = above_all(lines)
+    assert above.hop_s == 2.0
+    worst = max(line.expected(weight, 1.0) for line in lines)
+    assert worst <= above.expected(weight, 1.0) * (1.0 + 1e-9)
+    assert above.expected(0.0, 1.0) == max(line.per_minute for line in lines)
+    end = max(math.log(line.per_minute) - line.decay * HEAVIEST for line in lines)
+    assert math.log(above.per_minute) - above.decay * HEAVIEST == pytest.approx(end)
+
+
+def test_the_worst_condition_decides_and_one_with_few_stretches_tells_nothing() -> None:
+    often, heavy = Searched(10.0, (1.0,) * 2 * FEWEST), Searched(10.0, (30.0,) * FEWEST)
+    few = Searched(1.0, (500.0,) * (FEWEST - 1))
+    measured = Measured((Line("a", 2.0, [often]), Line("b", 2.0, [heavy]), Line("c", 2.0, [few])), ())
+    (chance,) = measured.chances
+    assert chance == above_all(
+        [StretchChance(2.0, FEWEST / 5.0, 1.0), StretchChance(2.0, FEWEST / 10.0, 1.0 / 30.0)]
+    )
+    assert Measured((Line("c", 2.0, [few]),), ()).chances == ()
+
+
+def test_marked_is_what_is_expected_less_than_once() -> None:
+    chance = StretchChance(hop_s=2.0, per_minute=4.0, decay=0.1)  # once in a minute: 13.9; in five: 30.0
+    line = Line("a", 2.0, [Searched(2.0, (1.0, 14.0)), Searched(0.5, (31.0, 13.0))])
+    assert line.marked(chance, 1.0) == pytest.approx(2 / 2.5)
+    assert line.marked(chance, 5.0) == pytest.approx(5 * 1 / 2.5)
+    told = Measured((line,), ()).lines([chance])
+    assert any("too few" in row and row.endswith("marked  0.80,  2.00") for row in told)
+    assert Line("a", 2.0, []).marked(chance, 1.0) == 0.0
+
+
+def test_the_conditions_are_those_of_the_goals_but_a_cut() -> None:
+    assert set(HEARD_UNDER) == {CLEAN, *GOAL_CONDITIONS} - {"short_1.5s"}
+
+
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
     """A copy of the default detector: the toy corpus' human half is noise to it, and has stretches enough."""
@@ -75,6 +126,13 @@ def shipped(tmp_path: Path) -> Path:
     return tmp_path / "copy.onnx"
 
 
+@pytest.fixture
+def two_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight would take minutes."""
+    monkeypatch.setattr("ml.evaluation.chance.HEARD_UNDER", (CLEAN, "noise_10db"))
+
+
+@pytest.mark.usefixtures("two_conditions")
 def test_the_spec_gets_what_was_measured_and_nothing_else_changes(
     toy_manifest: Path, shipped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,8 +148,26 @@ def test_the_spec_gets_what_was_measured_and_nothing_else_changes(
     human = [clips[i] for i in split.heldout if not clips[i].is_spoof]
     again = measure(shipped, human, seed=1, jobs=1)
     assert after.stretch_chance == again.chances
-    for line in again.lines():
+    for line in again.lines(again.chances):
         assert line in printed
+
+
+@pytest.mark.usefixtures("two_conditions")
+def test_a_split_is_compared_with_the_spec_and_fits_nothing(
+    toy_manifest: Path, shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load_spec(shipped)
+    arguments = ["--split", "dev", "--manifest", str(toy_manifest), "--model", str(shipped), "--jobs", "1"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    human = [clip for clip in read_manifest(toy_manifest) if clip.split == "dev" and not clip.is_spoof]
+    assert f"{len(human)} human clips, dev" in printed
+    for chance in before.stretch_chance:
+        assert f"{chance.per_minute:.2f} x exp(-{chance.decay:.4f} w)" in printed
+    assert printed.count("marked ") == 2 * 2
+    with pytest.raises(SystemExit):
+        main([*arguments, "--write"])
+    assert load_spec(shipped) == before
 
 
 def test_a_clip_that_cannot_be_read_is_named_and_the_others_are_heard(
@@ -100,14 +176,17 @@ def test_a_clip_that_cannot_be_read_is_named_and_the_others_are_heard(
     human = [clip for clip in read_manifest(toy_manifest) if not clip.is_spoof][:8]
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF not really")
-    measured = measure(shipped, [*human, replace(human[0], path=broken)], seed=1, jobs=1)
-    (line,) = measured.left_out
-    assert line.startswith(str(broken))
     load(shipped)
     paths = [clip.path for clip in human]
-    heard, without = _hear([*paths[:4], broken, *paths[4:]]), _hear(paths)
+    heard, without = _hear(Recording([*paths[:4], broken, *paths[4:]], [1])), _hear(Recording(paths, [1]))
+    (line,) = heard.left_out
+    assert line.startswith(str(broken))
     assert heard == replace(without, left_out=(line,))
-    assert without.by_hop[2.0].minutes > 0.0
+    assert list(without.by_condition) == list(HEARD_UNDER)
+    assert without.by_condition[CLEAN][2.0].minutes > 0.0
+    assert without.by_condition[CLEAN] != without.by_condition["noise_10db"]
+    assert _hear(Recording([broken], [1])).by_condition == {}
+    assert measure(shipped, [human[0], replace(human[0], path=broken)], seed=1, jobs=1).left_out == (line,)
 
 
 def test_what_cannot_be_used_is_told(

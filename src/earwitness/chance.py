@@ -6,7 +6,8 @@
 The expected number of chance stretches of at least some weight grows with the length that was searched and falls
 exponentially with the weight, as that of chance matches in long sequences does (Karlin & Altschul, 1990, "Methods for
 assessing the statistical significance of molecular sequence features by using general scoring schemes"). The numbers
-come from the model's spec, measured on human recordings by `ml.evaluation.chance`; nothing is fitted here.
+come from the model's spec; nothing is fitted here. `ml.evaluation.chance` measures them on human recordings under
+several conditions and takes the most: what is expected is an upper figure.
 """
 
 import math
@@ -21,7 +22,7 @@ class StretchChance:
     hop_s: float
     """Of the windows: frames that two windows heard err less."""
     per_minute: float
-    """Stretches of any weight in a minute of human speech."""
+    """Stretches of any weight in a minute of human speech, of what it may have gone through the worst."""
     decay: float
     """Of their number, a unit of weight: `exp(-decay * weight)` of them weigh more."""
 

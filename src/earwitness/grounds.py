@@ -101,7 +101,7 @@ class SuspiciousStretch:
     """Of the heaviest part of it: the llr of its frames less half of that of T_high at even odds, summed. Above 0.
     None: of a run from before it was kept."""
     expected_by_chance: float | None = None
-    """How many stretches of at least this weight human speech of the recording's length has on average
+    """How many stretches of at least this weight human speech of the recording's length has on average, at most
     (`earwitness.chance`). None: not known of this model."""
 
 
@@ -135,7 +135,7 @@ class DeletionEvidence:
 @dataclass(frozen=True, slots=True)
 class ByChance:
     """What the stretches were weighed against: in so many minutes of human speech `minutes * per_minute *
-    exp(-decay * weight)` stretches of at least some weight are expected (`earwitness.chance`)."""
+    exp(-decay * weight)` stretches of at least some weight are expected at most (`earwitness.chance`)."""
 
     minutes: float
     """Of speech that was searched."""

@@ -60,8 +60,9 @@ MARKED_STRETCHES = (
     "too, and the more of them the longer it is."
 )
 LEFT_OUT_BY_CHANCE = (
-    "Stretches that human speech of this length has once or more by chance are not marked: in a long recording a short "
-    "synthetic passage mostly is not. Chance was measured on undistorted speech; after strong coding it marks more."
+    "Stretches that human speech of this length may have once or more by chance are not marked: in a long recording a "
+    "short synthetic passage mostly is not. Chance was measured on undistorted speech and coded, over telephones, in "
+    "noise and in a room; the most of these counts. Speech that was coded at the lowest rates or repeatedly has more."
 )
 AFFINE = "affine"
 """How `earwitness.calibration` turns a score into an llr."""

@@ -88,8 +88,9 @@ def by_chance(weighed: Mapping[str, Any]) -> str:
     left_out = weighed["left_out"]
     were = "1 stretch was" if left_out == 1 else f"{left_out} stretches were"
     return (
-        "By chance: how many stretches of at least that weight human speech of this length has on average, measured on "
-        "undistorted human recordings that the model was not trained on; 0.05 and less is rare. "
+        "By chance: how many stretches of at least that weight human speech of this length has on average, at most. "
+        "Measured on human recordings that the model was not trained on, undistorted, coded, over telephones, in noise "
+        "and in a room; the most of these counts. 0.05 and less is rare. "
         f"{_plain(weighed['minutes'])} minutes of speech x {_plain(weighed['per_minute'])} x "
         f"exp(-{_plain(weighed['decay'])} x weight), windows every {weighed['hop_s']:g} s. "
         f"What comes to 1 or more is not marked: {were} left out."
