@@ -25,6 +25,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -327,8 +328,12 @@ class _Format:
 
     def read(self, planes: list[list[memoryview | bytes]]) -> NDArray[np.generic]:
         """Shape (channels, samples); `planes` hold what a frame gave of each, in order."""
-        read = [np.frombuffer(b"".join(plane), self.dtype) for plane in planes]
-        return np.stack(read) if len(read) == self.channels else read[0].reshape(-1, self.channels).T
+        read = np.frombuffer(
+            b"".join(chain.from_iterable(planes)), self.dtype
+        )  # all of one plane, then of the next
+        return (
+            read.reshape(self.channels, -1) if len(planes) == self.channels else read.reshape(-1, self.channels).T
+        )
 
 
 def _gathered(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[NDArray[np.generic], int]]:
