@@ -299,7 +299,7 @@ def bench_database(folder: Path, name: str, database_url: str, sizes: Sizes) -> 
     make_recording(recording, 128_044)  # four seconds
     ids = fill(database_url, sizes.records)
     (folder / "evidence").mkdir(mode=0o700)
-    (folder / "evidence" / "store-id").write_text("nothing of it is here")  # else a service does not start
+    (folder / "evidence" / "store-id").write_text("lost")  # else a service does not start
     with service(folder, database_url) as running:
         bench_reads(running, name, ids, sizes)
         bench_run(running, name, recording, sizes)

@@ -1,5 +1,6 @@
 """The folder of evidence is a volume that is not mounted, or another one: it is away, and nothing in it is missing."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from app.application import CantStartError
@@ -165,12 +167,32 @@ def test_a_folder_of_before_marks_goes_on_working_and_is_known_from_then_on(
     analysis_id = upload(client)
     stop(client)
     of_before_marks(place)
-    with unmounted(place["evidence_dir"]), pytest.raises(CantStartError, match="holds no evidence"):
+    with unmounted(place["evidence_dir"]), pytest.raises(CantStartError, match="holds nothing of the evidence"):
         make_client(**place)  # the first start after the upgrade, and the volume is away
     client = make_client(**place)
     assert client.get(f"/v1/analysis/{analysis_id}/evidence").content == wav
     with unmounted(place["evidence_dir"]):
         assert client.get(f"/v1/analysis/{analysis_id}/evidence").status_code == 503
+
+
+def test_another_installation_s_folder_is_not_adopted(
+    make_client: MakeClient, place: dict[str, Any], upload: Upload, wav: bytes, make_url: Any, tmp_path: Path
+) -> None:
+    """It has a mark, and this database, of before marks, remembers none: a wrong name at the upgrade."""
+    theirs = {"database_url": make_url("sqlite"), "evidence_dir": tmp_path / "theirs"}
+    client = make_client(**theirs)
+    their_id = upload(client, content=wav[:-2])
+    stop(client)
+    client = make_client(**place)
+    analysis_id = upload(client)
+    stop(client)
+    of_before_marks(place)
+    with pytest.raises(CantStartError, match="holds nothing of the evidence"):
+        make_client(**{**place, "evidence_dir": theirs["evidence_dir"]})
+    for where, its_id, content in ((theirs, their_id, wav[:-2]), (place, analysis_id, wav)):
+        client = make_client(**where)
+        assert client.get(f"/v1/analysis/{its_id}/evidence").content == content
+        stop(client)
 
 
 def test_evidence_that_is_lost_for_good_is_said_to_be_missing_once_somebody_marks_the_folder(
@@ -188,9 +210,11 @@ def test_evidence_that_is_lost_for_good_is_said_to_be_missing_once_somebody_mark
     assert client.get(f"/v1/analysis/{analysis_id}/evidence").json()["code"] == "evidence_missing"
     stop(client)
     of_before_marks(place)
-    (place["evidence_dir"] / "store-id").write_text("lost in the flood\n")
+    (place["evidence_dir"] / "store-id").write_text("lost\n")
     client = make_client(**place)
     assert client.get(f"/v1/analysis/{analysis_id}/evidence").json()["code"] == "evidence_missing"
+    given = (place["evidence_dir"] / "store-id").read_text()
+    assert given != "lost\n", "two that lost theirs must not have the same"
 
 
 def test_a_restored_backup_brings_its_mark_along(
@@ -286,6 +310,115 @@ def test_a_worker_that_starts_before_the_first_service_learns_the_mark_from_it(
         beside.check_readable()
     owner.close()
     database.close()
+
+
+def test_a_folder_and_a_database_that_are_away_together_leave_nothing_to_be_missed(
+    shared: tuple[Database, Path], make_url: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One host, one switch: what the database said of the folder before holds, and nothing else is claimed."""
+    database, folder = shared
+    store, late = FolderStore(folder, owner=False), FolderStore(folder, owner=False)
+    marking.expect(database, store)
+    young = Database(make_url("postgresql"))  # which has not been told of a mark
+    marking.expect(young, late)
+    with unmounted(folder, below=("blobs", "unreferenced")), monkeypatch.context() as patch:
+        patch.setattr(Database, "read", no_answer)
+        for away in (store, late):
+            for call in (away.verify, away.delete):
+                with pytest.raises(EvidenceUnavailableError):
+                    call("0" * 64)
+            with pytest.raises(EvidenceUnavailableError):
+                away.check_readable()
+    young.close()
+
+
+@contextmanager
+def no_answer(_database: Database) -> Iterator[None]:
+    raise OperationalError("SELECT", None, ConnectionRefusedError())
+    yield
+
+
+def test_a_volume_that_is_replaced_by_its_copy_is_owned_again(
+    make_client: MakeClient, place: dict[str, Any], upload: Upload, wav: bytes, tmp_path: Path
+) -> None:
+    client = make_client(**place)
+    analysis_id = upload(client)
+    folder: Path = place["evidence_dir"]
+    shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("tmp"))
+    folder.rename(tmp_path / "broken")
+    (tmp_path / "copy").rename(folder)
+    assert client.get("/ready").json()["checks"]["evidence_store"] == "ok"
+    assert client.get(f"/v1/analysis/{analysis_id}/evidence").content == wav
+    upload(client, content=wav[:-2])
+    with pytest.raises(BlockingIOError):
+        FolderStore(folder)
+    stop(client)
+    FolderStore(folder).close()
+
+
+def test_where_another_service_owns_the_copy_this_one_has_no_store(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = FolderStore(folder)
+    store.set_mark("x")
+    store.make_folders()
+    store.expect(lambda: "x")
+    shutil.copytree(folder, tmp_path / "copy")
+    folder.rename(tmp_path / "broken")
+    (tmp_path / "copy").rename(folder)
+    other = FolderStore(folder)
+    with pytest.raises(EvidenceUnavailableError, match="another service"):
+        store.check_writable()
+    other.close()
+    store.check_writable()
+    store.close()
+
+
+def test_a_mark_that_is_no_file_is_told_with_what_it_must_be(make_url: Any, tmp_path: Path) -> None:
+    database = Database(make_url("sqlite"))
+    store = FolderStore(tmp_path / "store")
+    (tmp_path / "store" / "store-id").mkdir()
+    with pytest.raises(NoStoreError, match="must be a file that the service's user can read"):
+        marking.settle(database, store)
+    store.close()
+    database.close()
+
+
+def test_on_a_full_disk_the_service_starts_and_marks_the_folder_later(
+    make_client: MakeClient, place: dict[str, Any], upload: Upload, wav: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there to serve, to examine, and to erase, which makes room."""
+    client = make_client(**place)
+    analysis_id = upload(client)
+    stop(client)
+    of_before_marks(place)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(FolderStore, "set_mark", full)
+        client = make_client(**place)
+        assert client.get(f"/v1/analysis/{analysis_id}/evidence").content == wav
+        stop(client)
+    assert [line["event"] for line in logs].count("evidence_folder_not_marked") == 1
+    make_client(**place)
+    assert (place["evidence_dir"] / "store-id").exists()
+
+
+def full(_store: FolderStore, _mark: str) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_an_upload_leaves_is_not_removed_from_another_volume(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    store.set_mark("x")
+    store.make_folders()
+    store.expect(lambda: "x")
+    sha256 = "0" * 64
+    with another_volume(tmp_path / "store"):
+        theirs = tmp_path / "store" / "blobs" / "00" / "00" / sha256
+        with pytest.raises(ZeroDivisionError), store.holding(sha256, lambda _: nullcontext(False)):
+            theirs.parent.mkdir(parents=True)
+            theirs.write_bytes(b"an equal blob")
+            raise ZeroDivisionError
+        assert theirs.exists()
+    store.close()
 
 
 @pytest.mark.parametrize("name", ["verify", "retention", "orphans", "remove-orphans"])

@@ -43,7 +43,7 @@ def seven(request: pytest.FixtureRequest, make_url: Any, new_record: Any, tmp_pa
             )
     database.close()
     evidence = tmp_path_factory.mktemp("evidence")
-    (evidence / "store-id").write_text("nothing of it is here")  # else a service does not start
+    (evidence / "store-id").write_text("lost")  # else a service does not start
     settings = Settings(database_url=url, evidence_dir=evidence)
     with TestClient(create_app(settings, detector=DummySource())) as client:
         yield client

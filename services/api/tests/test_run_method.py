@@ -108,7 +108,7 @@ def test_a_run_of_before_the_column_is_reported_as_not_recorded(
     with database.write() as session:
         tell(session, record, run)
     database.close()
-    (tmp_path / "store-id").write_text("nothing of it is here")  # else a service does not start
+    (tmp_path / "store-id").write_text("lost")  # else a service does not start
     client = make_client(database_url=url, evidence_dir=tmp_path)
     report = client.get(f"/v1/analysis/{record.id}/report").json()
     assert METHOD_NOT_RECORDED in report["limitations"]

@@ -210,6 +210,7 @@ class FolderStore:
         self._blobs = root / "blobs"
         self._unreferenced = root / "unreferenced"
         self._mark = root / MARK_NAME
+        self._lock_path = root / ".lock"
         self._expected: Callable[[], str | None] = lambda: None
         if owner:
             root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -222,8 +223,9 @@ class FolderStore:
         self._held: Counter[str] = Counter()
         self._held_lock = threading.Lock()
         self._lock_file: int | None = None
+        self._owning = threading.Lock()
         if owner:
-            self._lock_file = self._take_lock(root)
+            self._lock_file = self._take_lock()
 
     def make_folders(self) -> None:
         for folder in (self._partial, self._blobs, self._unreferenced):
@@ -267,6 +269,24 @@ class FolderStore:
             raise EvidenceUnavailableError(f"the evidence folder can't be read: {error.strerror}") from error
         if found != expected:
             raise EvidenceUnavailableError(NOT_MOUNTED if found is None else ANOTHER_VOLUME)
+        self._own_again()
+
+    def _own_again(self) -> None:
+        """The volume may have been replaced by a copy of it: the lock lies on the old one, and what a copy leaves out
+        is to be made. Raises EvidenceUnavailableError where another service was quicker, or nothing can be made."""
+        with self._owning:
+            if self._lock_file is None:  # closed meanwhile
+                return
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._lock_file), self._lock_path.stat()):
+                    return
+            try:
+                lock_file = self._take_lock()
+                os.close(self._lock_file)
+                self._lock_file = lock_file
+                self.make_folders()
+            except OSError as error:
+                raise EvidenceUnavailableError(f"the evidence folder was replaced: {error}") from error
 
     @contextmanager
     def _away_reported(self) -> Iterator[None]:
@@ -281,14 +301,14 @@ class FolderStore:
         """Also where it was set aside; whether it still has that hash was not looked at."""
         return self._blob(sha256).exists() or (self._unreferenced / sha256).exists()
 
-    def _take_lock(self, root: Path) -> int:
-        lock_file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _take_lock(self) -> int:
+        lock_file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock_file)
             raise BlockingIOError(
-                f"another service works with the evidence folder {root}: stop it first"
+                f"another service works with the evidence folder {self._lock_path.parent}: stop it first"
             ) from error
         return lock_file
 
@@ -319,9 +339,11 @@ class FolderStore:
                 if not self._held[sha256]:
                     del self._held[sha256]
             if not keep:
-                with referenced(sha256) as still, self._held_lock:
-                    if not still and sha256 not in self._held:
-                        self._blob(sha256).unlink(missing_ok=True)
+                with suppress(EvidenceUnavailableError):  # what is left there is set aside by the next start
+                    self.check_there()  # or it would be somebody else's
+                    with referenced(sha256) as still, self._held_lock:
+                        if not still and sha256 not in self._held:
+                            self._blob(sha256).unlink(missing_ok=True)
 
     def prepare(self, incoming: Incoming) -> None:
         """Nothing: a rename is quick."""
@@ -450,8 +472,10 @@ class FolderStore:
         """Nothing: what is read is what lies here."""
 
     def close(self) -> None:
-        if self._lock_file is not None:
-            os.close(self._lock_file)
+        with self._owning:
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+            self._lock_file = None
 
     def _make_folders(self, blob: Path) -> None:
         for folder in (blob.parent.parent, blob.parent):
