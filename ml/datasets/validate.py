@@ -23,6 +23,7 @@ from ml.datasets.manifest import HUMAN, UNKNOWN, Clip, Label, manifest_sha256, r
 from ml.datasets.recipe import Leak
 
 EXAMPLES = 10  # paths or names that a problem lists; the count is always whole
+TOLD_LANGUAGES = 6
 READ_THREADS = 2  # FFmpeg and the hashes leave Python's lock; the reference machine has two cores
 
 
@@ -47,6 +48,8 @@ class SplitSummary:
     systems: int
     sample_rates_hz: Mapping[int, int]
     """Clips by rate of the stored file."""
+    languages: Mapping[str, int]
+    """Clips by language, the most frequent first; UNKNOWN among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,16 +222,27 @@ def _summary(clips: Sequence[Clip]) -> SplitSummary:
         speakers=len({clip.speaker for clip in clips} - {UNKNOWN}),
         systems=len({clip.system for clip in clips} - {UNKNOWN, HUMAN}),
         sample_rates_hz=dict(sorted(Counter(clip.sample_rate_hz for clip in clips).items())),
+        languages=dict(
+            Counter(clip.language for clip in sorted(clips, key=lambda clip: clip.language)).most_common()
+        ),
     )
 
 
+def _languages(split: SplitSummary) -> str:
+    """How many, and what share of the clips the most frequent ones have: a long list may be nearly all English."""
+    told = [f"{language} {100 * count / split.clips:.0f} %" for language, count in split.languages.items()]
+    few = f" and {len(told) - TOLD_LANGUAGES} more" if len(told) > TOLD_LANGUAGES else ""
+    return f"{len(told)} language{'s' * (len(told) != 1)}: {', '.join(told[:TOLD_LANGUAGES])}{few}"
+
+
 def report_text(report: Report) -> str:
-    """The report for a reader: a line a split, then the problems, errors first."""
+    """The report for a reader: two lines a split, then the problems, errors first."""
     lines = [f"{report.manifest} ({report.manifest_sha256[:12]})"]
     lines += [
         f"  {name}: {split.clips} clips, {split.bonafide} bona fide, {split.spoof} spoof, {split.hours:.2f} h, "
         f"{split.speakers} speakers, {split.systems} systems, rates "
         + ", ".join(f"{rate} Hz: {count}" for rate, count in split.sample_rates_hz.items())
+        + f"\n    {_languages(split)}"
         for name, split in report.splits.items()
     ]
     for problem in sorted(report.problems, key=lambda problem: not problem.error):

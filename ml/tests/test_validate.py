@@ -60,6 +60,20 @@ def test_fit_manifest_passes_and_is_counted(tmp_path: Path, clips: list[Clip]) -
     train = report.splits["train"]
     assert (train.clips, train.bonafide, train.spoof, train.speakers, train.systems) == (2, 1, 1, 2, 1)
     assert train.sample_rates_hz == {16_000: 2}
+    assert train.languages == {"en": 2}
+
+
+def test_languages_are_told_with_their_shares(tmp_path: Path, clips: list[Clip]) -> None:
+    """Seventy languages of which one has nine tenths are hardly more than one."""
+    few = [
+        clip(tmp_path, f"{language}.flac", "train", language=language)
+        for language in ("de", "zh", "xh", "ur", "yo", "it")
+    ]
+    more = [clip(tmp_path, f"{index}.flac", "train", language="en") for index in range(5)]
+    report = check(tmp_path, [*clips, *few, *more])
+    told = report_text(report).splitlines()
+    assert "    7 languages: en 54 %, de 8 %, it 8 %, ur 8 %, xh 8 %, yo 8 % and 1 more" in told
+    assert "    1 language: en 100 %" in told
 
 
 def test_missing_file(tmp_path: Path, clips: list[Clip]) -> None:
