@@ -30,6 +30,7 @@ from app.jobs.operations import Operations
 from app.jobs.worker import JobWorker, WorkerOptions
 from app.metrics import Metrics
 from app.runs import confinement, worker
+from app.runs.service import Runner
 from app.runs.workers import WorkerPool
 
 MakeClient = Callable[..., TestClient]
@@ -119,6 +120,28 @@ def test_what_is_to_be_erased_does_not_pass_for_removed_while_the_folder_is_away
         erased = client.delete(f"/v1/analysis/{analysis_id}/evidence", params={"reason": "a court's order"})
         assert erased.status_code == 200
         assert erased.json()["removed_at"] is None
+
+
+def test_a_recording_is_not_blamed_where_the_folder_goes_after_its_hash_was_checked(
+    make_client: MakeClient, place: dict[str, Any], upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(**place)
+    analysis_id = upload(client)
+    folder: Path = place["evidence_dir"]
+    examine = Runner._examine
+
+    def unmounted_before(self: Runner, *arguments: Any) -> Any:
+        folder.rename(folder.with_name("elsewhere"))
+        folder.mkdir()
+        return examine(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runner, "_examine", unmounted_before)
+        failed = client.post(f"/v1/analysis/{analysis_id}/run")
+    assert (failed.status_code, failed.json()["code"]) == (503, "evidence_unavailable")
+    folder.rmdir()
+    folder.with_name("elsewhere").rename(folder)
+    assert client.post(f"/v1/analysis/{analysis_id}/run").status_code == 200
 
 
 def test_a_run_waits_in_the_queue_for_a_folder_that_is_away(

@@ -1,6 +1,7 @@
 """Beyond one machine: runs through a queue in PostgreSQL, each recorded once, whatever becomes of the workers."""
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from app.detectors.registry import ModelRegistry
 from app.detectors.source import DummySource
 from app.errors import QueueFullError, StorageFullError
 from app.identity.user import Role, User
+from app.jobs import entry
 from app.jobs import repository as jobs
 from app.jobs.queue import PostgresQueue
 from app.jobs.worker import JobWorker, WorkerOptions, repeat
@@ -197,6 +199,52 @@ def test_a_worker_that_put_a_run_off_leaves_the_next_one_to_others_for_a_while(
         elsewhere.start()
         wait_until(lambda: set(begun["elsewhere"]) >= set(rest))
     assert begun["here"] == [first]
+
+
+def test_runs_that_are_put_off_again_and_again_hold_up_no_other(
+    database: Database, queue: PostgresQueue, new_id: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four that the bucket refuses, each due again before the others' rests are over, and more urgent than a batch."""
+    monkeypatch.setattr("app.jobs.worker.FETCH_POLL_S", 0.05)
+    monkeypatch.setattr(entry, "PUT_OFF", timedelta(seconds=0.6))
+    refused = {request(database, queue, new_id(), Priority.INTERACTIVE) for _ in range(4)}
+    batch = {request(database, queue, new_id(), Priority.BATCH) for _ in range(6)}
+    begun: list[uuid.UUID] = []
+
+    def perform(_analysis_id: uuid.UUID, run_id: uuid.UUID, claim: Claim) -> None:
+        begun.append(run_id)
+        if run_id in refused:
+            assert claim.put_off is not None
+            with database.write() as session:
+                claim.put_off(session)
+
+    worker = JobWorker(database, perform, lambda: None, OPTIONS)
+    with closing(worker):
+        worker.start()
+        wait_until(lambda: batch <= set(begun))
+        wait_until(lambda: len(begun) > len(batch) + 3 * len(refused))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (StorageFullError("no room"), "make room"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "make room"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "start the worker again"),
+    ],
+    ids=["full", "quota", "gone"],
+)
+def test_a_worker_that_takes_no_runs_says_what_to_do(database: Database, error: Exception, advice: str) -> None:
+    def check_room() -> None:
+        raise error
+
+    worker = JobWorker(database, lambda *_: None, lambda: None, OPTIONS, check_room)
+    with capture_logs() as logs:
+        assert not worker._wants_jobs()
+        assert not worker._wants_jobs()
+    (line,) = logs
+    assert line["event"] == "takes_no_runs"
+    assert advice in line["advice"]
 
 
 def test_the_more_urgent_run_is_begun_first_in_one_process() -> None:

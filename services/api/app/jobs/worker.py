@@ -13,6 +13,7 @@ copies of evidence, or just put a run off, leaves the jobs to others (docs/adr/0
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 import uuid
@@ -34,7 +35,8 @@ from procrastinate.worker import Worker
 from sqlalchemy.orm import Session
 
 from app.database import DATABASE_AWAY, Database
-from app.errors import AppError
+from app.errors import AppError, StorageFullError
+from app.evidence.store import FULL_ERRNOS
 from app.jobs import entry, repository
 from app.jobs.entry import QUEUE, TASK
 from app.jobs.rescue import rescue
@@ -44,9 +46,12 @@ from app.threads import wait_for_end
 
 FETCH_POLL_S = 2.0  # a new job is notified; one that waited for its lock, or for its time, is found by this
 RESTART_PAUSE_S = 1.0
+MAKE_ROOM = "make room below EARWITNESS_EVIDENCE_DIR: then it takes runs again by itself"
+MEND = "no file can be made in this worker's folder below EARWITNESS_EVIDENCE_DIR: mend that and start the worker again"
 REST_SHARE = 3
 """Of the time for which a run is put off, a worker that put one off takes no other for one part in so many: it draws no
-whole queue away from workers that could do it, and what does not fit here holds up nothing for long."""
+whole queue away from workers that could do it. Then it takes runs for as long as one waits, whatever it puts off
+meanwhile: or a few that do not fit here would hold up all others."""
 RETRIES = RetryStrategy(wait=5, linear_wait=5)  # seconds, after a failure to record: the database stayed away
 CONNECTIONS = 4  # fetch, sign of life, end, rescue; one more, outside the pool, listens
 LOOKUP_THREADS = 4  # the event loop's own, beside those that wait for runs: names of hosts are looked up there
@@ -113,7 +118,7 @@ class JobWorker:
         self._options = options
         self._check_room = check_room
         self._has_room = True  # as it was found before the last job
-        self._rests_until_s = 0.0  # on the monotonic clock
+        self._rests_until_s = -math.inf  # on the monotonic clock
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
@@ -229,13 +234,18 @@ class JobWorker:
         except (AppError, OSError) as error:
             self._has_room = False
             if had_room:  # once, not every FETCH_POLL_S
-                advice = "make room below EARWITNESS_EVIDENCE_DIR: then it takes runs again by itself"
-                log.warning("takes_no_runs", error=str(error), advice=advice)
+                full = isinstance(error, StorageFullError) or getattr(error, "errno", None) in FULL_ERRNOS
+                log.warning("takes_no_runs", error=str(error), advice=MAKE_ROOM if full else MEND)
             return False
         self._has_room = True
         if not had_room:
             log.info("takes_runs_again")
         return True
+
+    def _rest(self) -> None:
+        now_s, waits_s = time.monotonic(), entry.PUT_OFF.total_seconds()
+        if now_s - self._rests_until_s >= waits_s:
+            self._rests_until_s = now_s + waits_s / REST_SHARE
 
     def _run(self, context: JobContext, analysis_id: str, run_id: str, put_off_since: str | None = None) -> None:
         job = context.job
@@ -246,7 +256,7 @@ class JobWorker:
 
         def put_off(session: Session) -> None:
             enter(session, delay=entry.PUT_OFF, put_off_since=since or now)
-            self._rests_until_s = time.monotonic() + entry.PUT_OFF.total_seconds() / REST_SHARE
+            self._rest()
 
         claim = Claim(
             attempt=job.attempts + 1,

@@ -193,7 +193,9 @@ class Runner:
                 with tracing.span("examine", model_version=model.description.model_version):
                     result = self._examine(record, path, model, place)
                     tracing.note({f"earwitness.timings_ms.{step}": ms for step, ms in result.timings_ms.items()})
-        except (EarwitnessError, AppError) as error:
+        except EarwitnessError as error:
+            result = self._outage() or error
+        except AppError as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
             run = ended_run(
@@ -221,6 +223,16 @@ class Runner:
             processing_ms=run.processing_ms,
         )
         return ended
+
+    def _outage(self) -> AppError | None:
+        """The store may have gone after the hash was checked: no recording is blamed for what was not there."""
+        try:
+            self._store.check_readable()
+        except OUTAGES as error:
+            return error
+        except (AppError, OSError):
+            return None
+        return None
 
     def _examine(self, record: AnalysisRecord, path: Path, model: Model, place: Place) -> DetectorOutput:
         # The wall clock ends a run; this bound on processor time ends what could outlive it.
