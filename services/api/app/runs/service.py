@@ -46,7 +46,7 @@ from app.runs.recording import ended_run, newest_columns
 from app.runs.workers import WorkerPool
 from earwitness.actions import ActionPolicy
 from earwitness.detector import DetectorOutput
-from earwitness.errors import EarwitnessError, WorkerCrashError
+from earwitness.errors import EarwitnessError, InputError, WorkerCrashError
 
 RECORDING_ATTEMPTS = 6
 RECORDING_PAUSE_S = 0.5  # doubled each time: a database that restarts is back within half a minute
@@ -193,9 +193,9 @@ class Runner:
                 with tracing.span("examine", model_version=model.description.model_version):
                     result = self._examine(record, path, model, place)
                     tracing.note({f"earwitness.timings_ms.{step}": ms for step, ms in result.timings_ms.items()})
-        except EarwitnessError as error:
+        except InputError as error:
             result = self._outage() or error
-        except AppError as error:
+        except (EarwitnessError, AppError) as error:
             result = error
         finally:  # whatever happened, a bug of ours included: no record stays RUNNING
             run = ended_run(
