@@ -132,7 +132,7 @@ def _beside_the_service(settings: Settings, work: Callable[[Database, EvidenceSt
             store = open_store(settings, owner=False)
             stack.callback(store.close)
             expect(database, store)
-        except (DatabaseUnusableError, SQLAlchemyError, OSError) as error:
+        except (AppError, DatabaseUnusableError, SQLAlchemyError, OSError) as error:
             return _refuse(" ".join(str(error).split()))
         try:
             return work(database, store)

@@ -348,8 +348,9 @@ def test_a_folder_and_a_database_that_are_away_together_leave_nothing_to_be_miss
         patch.setattr(Database, "read", no_answer)
         for away in (store, late):
             for call in (away.verify, away.delete):
-                with pytest.raises(EvidenceUnavailableError):
+                with pytest.raises(EvidenceUnavailableError) as told:
                     call("0" * 64)
+                assert "SELECT" not in str(told.value), "it is told at /ready, where nobody signs in"
             with pytest.raises(EvidenceUnavailableError):
                 away.check_readable()
     young.close()
@@ -389,8 +390,9 @@ def test_where_another_service_owns_the_copy_this_one_has_no_store(tmp_path: Pat
     folder.rename(tmp_path / "broken")
     (tmp_path / "copy").rename(folder)
     other = FolderStore(folder)
-    with pytest.raises(EvidenceUnavailableError, match="another service"):
+    with pytest.raises(EvidenceUnavailableError, match="another service") as told:
         store.check_writable()
+    assert str(folder) not in str(told.value), "it is told at /ready, where nobody signs in"
     other.close()
     store.check_writable()
     store.close()

@@ -85,7 +85,8 @@ def expect(database: Database, store: EvidenceStore) -> None:
                 with database.read() as session:
                     known = repository.folder_mark(session)
             except SQLAlchemyError as error:
-                raise EvidenceUnavailableError(f"{UNKNOWN}: {error}") from error
+                log.warning("evidence_folder_unknown", error=str(error))  # which may name the database's address
+                raise EvidenceUnavailableError(UNKNOWN) from error
         return known
 
     store.expect(remembered)

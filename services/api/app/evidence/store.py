@@ -285,8 +285,11 @@ class FolderStore:
                 os.close(self._lock_file)
                 self._lock_file = lock_file
                 self.make_folders()
+            except BlockingIOError as error:  # told at /ready and to whoever asks: without the path
+                raise EvidenceUnavailableError("another service works with the evidence folder now") from error
             except OSError as error:
-                raise EvidenceUnavailableError(f"the evidence folder was replaced: {error}") from error
+                told = f"the evidence folder was replaced and can't be taken: {error.strerror}"
+                raise EvidenceUnavailableError(told) from error
 
     @contextmanager
     def _away_reported(self) -> Iterator[None]:
